@@ -1,0 +1,2 @@
+//! The `restub` command.
+fn main() {}
