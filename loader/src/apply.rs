@@ -40,7 +40,11 @@ impl Linked<'_, '_> {
     }
 
     pub(crate) fn slots(&self, symbol: &Symbol<'_>) -> Option<&Slots> {
-        if symbol.slots == NO_SLOTS { None } else { self.tables.slots.get(symbol.slots as usize) }
+        if symbol.slots == NO_SLOTS {
+            None
+        } else {
+            self.tables.slots.get(symbol.slots as usize)
+        }
     }
 
     /// Gives every symbol its final address. From here on addresses do not change.
@@ -61,12 +65,16 @@ impl Linked<'_, '_> {
             Definition::Undefined | Definition::Discarded => 0,
             Definition::Absolute(value) => value,
             Definition::External(target) => target.address,
-            Definition::Section { section, value } => {
-                self.section_address(symbol.object as usize, section as usize).wrapping_add(value)
-            }
+            Definition::Section { section, value } => self
+                .section_address(symbol.object as usize, section as usize)
+                .wrapping_add(value),
             Definition::Common { offset, .. } if symbol.kind == elf::STT_TLS => offset,
             Definition::Common { offset, large, .. } => {
-                self.base(if large { SegmentKind::LargeData } else { SegmentKind::Data }) + offset
+                self.base(if large {
+                    SegmentKind::LargeData
+                } else {
+                    SegmentKind::Data
+                }) + offset
             }
             Definition::Copy { offset, .. } => self.base(SegmentKind::Data) + offset,
             Definition::Linker(symbol) => self.linker_symbol(symbol),
@@ -87,7 +95,9 @@ impl Linked<'_, '_> {
     fn linker_symbol(&self, symbol: LinkerSymbol) -> u64 {
         let array = |kind: u8| {
             let parts = self.layout.arrays.iter().filter(move |part| part.kind as u8 == kind);
-            let bounds = parts.fold((u64::MAX, 0), |(start, end), part| (start.min(part.offset), end.max(part.offset + part.size)));
+            let bounds = parts.fold((u64::MAX, 0), |(start, end), part| {
+                (start.min(part.offset), end.max(part.offset + part.size))
+            });
             if bounds.0 == u64::MAX { (0, 0) } else { bounds }
         };
         let constants = self.base(SegmentKind::ReadOnly);
@@ -172,7 +182,9 @@ impl Linked<'_, '_> {
             let buffer = memory.buffer(&self.placement, segment);
             for (number, object) in self.unit.objects.iter().enumerate() {
                 for (index, section) in object.sections.iter().enumerate() {
-                    let SectionPlace::In(home, offset) = self.layout.places[number][index] else { continue };
+                    let SectionPlace::In(home, offset) = self.layout.places[number][index] else {
+                        continue;
+                    };
                     if home != segment || section.relocations.is_empty() {
                         continue;
                     }
@@ -199,7 +211,9 @@ impl Linked<'_, '_> {
     ) -> Result<()> {
         let ids = &self.unit.symbol_ids[fields.object];
         for relocation in fields.section.relocations.iter() {
-            let Some(row) = Row::of(relocation.number).filter(|row| row.number != 0) else { continue };
+            let Some(row) = Row::of(relocation.number).filter(|row| row.number != 0) else {
+                continue;
+            };
             let symbol = &self.unit.symbols[ids[relocation.symbol as usize].0 as usize];
             let applied = self
                 .apply_one(fields, row, symbol, relocation, bytes)
@@ -246,7 +260,8 @@ impl Linked<'_, '_> {
         let mut values = self.values(row, symbol)?;
         values.a = relocation.addend.cast_unsigned();
         values.p = fields.address.wrapping_add(relocation.offset);
-        if row.need == Need::RelaxableGot && symbol.needs.has(Needs::RELAXED)
+        if row.need == Need::RelaxableGot
+            && symbol.needs.has(Needs::RELAXED)
             && let Some(relaxation) = scan::relaxation(row, fields.section, relocation)
         {
             let place = values.p.wrapping_add_signed(i64::from(relaxation.shift));
@@ -266,16 +281,28 @@ impl Linked<'_, '_> {
     #[inline]
     fn values(&self, row: &Row, symbol: &Symbol<'_>) -> Result<Values, RelocationError> {
         let s = symbol.address;
-        let mut values = Values { s, l: s, got: self.got(), z: symbol.size, ..Values::default() };
+        let mut values = Values {
+            s,
+            l: s,
+            got: self.got(),
+            z: symbol.size,
+            ..Values::default()
+        };
         let slots = self.slots(symbol);
         let slot = |word: Option<u32>| match word {
             Some(word) if word != NO_SLOT => Ok(self.slot(word)),
-            _ => Err(if row.need.is_tls() { RelocationError::NotThreadLocal } else { RelocationError::ThreadLocal }),
+            _ => Err(if row.need.is_tls() {
+                RelocationError::NotThreadLocal
+            } else {
+                RelocationError::ThreadLocal
+            }),
         };
         let thread_local = self.thread_local(symbol);
         match row.need {
             Need::Nothing => {}
-            Need::Address | Need::NearAddress | Need::Plt if thread_local.is_some() => return Err(RelocationError::ThreadLocal),
+            Need::Address | Need::NearAddress | Need::Plt if thread_local.is_some() => {
+                return Err(RelocationError::ThreadLocal);
+            }
             Need::Address | Need::NearAddress => {}
             Need::Plt => {
                 if let Some(slots) = slots.filter(|slots| slots.plt != NO_SLOT) {
@@ -285,7 +312,9 @@ impl Linked<'_, '_> {
             Need::Got => values.g = slot(slots.map(|slots| slots.got))?,
             Need::RelaxableGot if symbol.needs.has(Needs::RELAXED) => {
                 // Other relocations against the symbol may be of a form that keeps its slot.
-                values.g = slots.filter(|slots| slots.got != NO_SLOT).map_or(0, |slots| self.slot(slots.got));
+                values.g = slots
+                    .filter(|slots| slots.got != NO_SLOT)
+                    .map_or(0, |slots| self.slot(slots.got));
             }
             Need::RelaxableGot => values.g = slot(slots.map(|slots| slots.got))?,
             Need::TlsGd => values.g = slot(slots.map(|slots| slots.tls_gd))?,
@@ -308,7 +337,10 @@ impl Linked<'_, '_> {
         match (row.formula, symbol.definition) {
             (Formula::SlotFromGot | Formula::SlotRelative, _) => RelocationBinding::Got,
             (_, Definition::Copy { .. }) => RelocationBinding::Copy,
-            _ if self.slots(symbol).is_some_and(|s| s.canonical_plt || (s.plt != NO_SLOT && row.need == Need::Plt)) => {
+            _ if self
+                .slots(symbol)
+                .is_some_and(|s| s.canonical_plt || (s.plt != NO_SLOT && row.need == Need::Plt)) =>
+            {
                 RelocationBinding::Plt
             }
             (_, Definition::Undefined) => RelocationBinding::Null,
@@ -320,12 +352,24 @@ impl Linked<'_, '_> {
     pub(crate) fn thread_local(&self, symbol: &Symbol<'_>) -> Option<ThreadLocal> {
         let own = || {
             let tls = self.tls?;
-            Some(ThreadLocal { module: tls.module, block_offset: tls.block_offset, offset: symbol.address, own: true })
+            Some(ThreadLocal {
+                module: tls.module,
+                block_offset: tls.block_offset,
+                offset: symbol.address,
+                own: true,
+            })
         };
         match symbol.definition {
-            Definition::External(Target { address, kind: TargetKind::Tls { module, block_offset }, .. }) => {
-                Some(ThreadLocal { module, block_offset, offset: address, own: false })
-            }
+            Definition::External(Target {
+                address,
+                kind: TargetKind::Tls { module, block_offset },
+                ..
+            }) => Some(ThreadLocal {
+                module,
+                block_offset,
+                offset: address,
+                own: false,
+            }),
             Definition::Section { section, .. }
                 if self.unit.objects[symbol.object as usize].sections[section as usize].is_tls() =>
             {
@@ -334,9 +378,12 @@ impl Linked<'_, '_> {
             Definition::Common { .. } if symbol.kind == elf::STT_TLS => own(),
             Definition::Linker(LinkerSymbol::TlsModuleBase) => own(),
             // A weak thread-local variable that nothing defines: its address is never used if the program is right.
-            Definition::Undefined if symbol.kind == elf::STT_TLS => {
-                Some(ThreadLocal { module: 0, block_offset: Some(0), offset: 0, own: false })
-            }
+            Definition::Undefined if symbol.kind == elf::STT_TLS => Some(ThreadLocal {
+                module: 0,
+                block_offset: Some(0),
+                offset: 0,
+                own: false,
+            }),
             _ => None,
         }
     }
@@ -359,8 +406,14 @@ impl Linked<'_, '_> {
             };
             set(slots.got, symbol.address);
             let definition = self.address(symbol);
-            if slots.plt_got != NO_SLOT && symbol.kind == elf::STT_GNU_IFUNC && matches!(symbol.definition, Definition::Section { .. }) {
-                ifuncs.push(Ifunc { resolver: definition, slot: self.slot(slots.plt_got) });
+            if slots.plt_got != NO_SLOT
+                && symbol.kind == elf::STT_GNU_IFUNC
+                && matches!(symbol.definition, Definition::Section { .. })
+            {
+                ifuncs.push(Ifunc {
+                    resolver: definition,
+                    slot: self.slot(slots.plt_got),
+                });
             } else {
                 set(slots.plt_got, definition);
             }
@@ -378,18 +431,29 @@ impl Linked<'_, '_> {
         Ok(ifuncs)
     }
 
-    fn set_tls_words(&self, symbol: &Symbol<'_>, slots: &Slots, tls: ThreadLocal, set: &mut impl FnMut(u32, u64)) -> Result<()> {
+    fn set_tls_words(
+        &self,
+        symbol: &Symbol<'_>,
+        slots: &Slots,
+        tls: ThreadLocal,
+        set: &mut impl FnMut(u32, u64),
+    ) -> Result<()> {
         if slots.tls_gd != NO_SLOT {
             set(slots.tls_gd, tls.module);
             set(slots.tls_gd + 1, tls.offset);
         }
         if slots.tls_ie != NO_SLOT {
-            let offset = tls.from_thread_pointer().map_err(|reason| scan::symbol_error(self.unit, symbol, Need::TlsIe, reason))?;
+            let offset = tls
+                .from_thread_pointer()
+                .map_err(|reason| scan::symbol_error(self.unit, symbol, Need::TlsIe, reason))?;
             set(slots.tls_ie, offset);
         }
         if slots.tls_desc != NO_SLOT {
             let refused = RelocationError::NoStaticTls("this memory has no TLS descriptors");
-            let descriptors = self.descriptors.ok_or(refused).map_err(|reason| scan::symbol_error(self.unit, symbol, Need::TlsDesc, reason))?;
+            let descriptors = self
+                .descriptors
+                .ok_or(refused)
+                .map_err(|reason| scan::symbol_error(self.unit, symbol, Need::TlsDesc, reason))?;
             if let Ok(offset) = tls.from_thread_pointer() {
                 set(slots.tls_desc, descriptors.fixed);
                 set(slots.tls_desc + 1, offset);
@@ -449,7 +513,11 @@ pub(crate) struct ThreadLocal {
 
 impl ThreadLocal {
     fn from_thread_pointer(self) -> Result<u64, RelocationError> {
-        let reason = if self.own { "the module's block has none" } else { "the library's block has none" };
+        let reason = if self.own {
+            "the module's block has none"
+        } else {
+            "the library's block has none"
+        };
         let block = self.block_offset.ok_or(RelocationError::NoStaticTls(reason))?;
         Ok(block.cast_unsigned().wrapping_add(self.offset))
     }
@@ -463,8 +531,15 @@ fn fitting(row: &Row, value: u64, symbol: &Symbol<'_>) -> Result<(), RelocationE
     let hint = match symbol.definition {
         _ if row.width < 4 => "",
         Definition::External(_) => "; compile with -fPIC so that the symbol is read through the GOT",
-        Definition::Undefined => "; the weak symbol is not defined: compile with -fPIC so that it is read through the GOT",
+        Definition::Undefined => {
+            "; the weak symbol is not defined: compile with -fPIC so that it is read through the GOT"
+        }
         _ => "",
     };
-    Err(RelocationError::OutOfRange { value, width: row.width, fit: row.fit, hint })
+    Err(RelocationError::OutOfRange {
+        value,
+        width: row.width,
+        fit: row.fit,
+        hint,
+    })
 }

@@ -28,8 +28,13 @@ impl<'data> Archive<'data> {
     /// [`Error::Malformed`] where the file contradicts the archive format.
     pub fn parse(input: &'data Input<'data>) -> Result<Self> {
         let file = ArchiveFile::parse(input.bytes()).map_err(|e| malformed(input.name(), &e))?;
-        let mut archive =
-            Archive { input, file, index: FxHashMap::default(), ordinals: FxHashMap::default(), taken: FxHashSet::default() };
+        let mut archive = Archive {
+            input,
+            file,
+            index: FxHashMap::default(),
+            ordinals: FxHashMap::default(),
+            taken: FxHashSet::default(),
+        };
         if file.is_thin() {
             for (ordinal, member) in file.members().enumerate() {
                 let member = member.map_err(|e| malformed(input.name(), &e))?;
@@ -59,11 +64,16 @@ impl<'data> Archive<'data> {
     /// # Errors
     /// What reading the member reports.
     pub(crate) fn take(&mut self, symbol: &[u8]) -> Result<Option<Object<'data>>> {
-        let Some(&offset) = self.index.get(symbol) else { return Ok(None) };
+        let Some(&offset) = self.index.get(symbol) else {
+            return Ok(None);
+        };
         if !self.taken.insert(offset) {
             return Ok(None);
         }
-        let member = self.file.member(object::read::archive::ArchiveOffset(offset)).map_err(|e| malformed(self.name(), &e))?;
+        let member = self
+            .file
+            .member(object::read::archive::ArchiveOffset(offset))
+            .map_err(|e| malformed(self.name(), &e))?;
         let name = self.member_name(&member);
         Object::parse(name, self.member_bytes(&member, offset)?).map(Some)
     }
@@ -96,7 +106,10 @@ impl<'data> Archive<'data> {
         let file = ordinal.and_then(|ordinal| self.input.thin_member(*ordinal));
         let missing = || Error::Malformed {
             object: self.name().to_owned(),
-            reason: format!("the file of member {} was not opened: a thin archive has to be given as a path", String::from_utf8_lossy(member.name())),
+            reason: format!(
+                "the file of member {} was not opened: a thin archive has to be given as a path",
+                String::from_utf8_lossy(member.name())
+            ),
         };
         Ok(file.ok_or_else(missing)?.bytes())
     }
@@ -125,16 +138,25 @@ impl<'data> Archive<'data> {
 pub(crate) fn thin_member_paths(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
     let file = ArchiveFile::parse(bytes).map_err(|e| malformed(name, &e))?;
     file.members()
-        .map(|member| member.map(|m| String::from_utf8_lossy(m.name()).into_owned()).map_err(|e| malformed(name, &e)))
+        .map(|member| {
+            member
+                .map(|m| String::from_utf8_lossy(m.name()).into_owned())
+                .map_err(|e| malformed(name, &e))
+        })
         .collect()
 }
 
 /// The offset by which the index names a member: that of its header.
 fn header_offset(archive: &[u8], member: &ArchiveMember<'_>) -> u64 {
     // The header is borrowed from the archive's own bytes, so the distance between the two is its offset.
-    member.header().map_or(0, |header| (std::ptr::from_ref(header).addr() - archive.as_ptr().addr()) as u64)
+    member.header().map_or(0, |header| {
+        (std::ptr::from_ref(header).addr() - archive.as_ptr().addr()) as u64
+    })
 }
 
 fn malformed(object: &str, reason: &object::read::Error) -> Error {
-    Error::Malformed { object: object.to_owned(), reason: reason.to_string() }
+    Error::Malformed {
+        object: object.to_owned(),
+        reason: reason.to_string(),
+    }
 }

@@ -173,7 +173,12 @@ impl fmt::Display for UndefinedList<'_> {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "undefined symbol {}, wanted by {}", undefined.symbol, undefined.wanted_by.join(", "))?;
+            write!(
+                f,
+                "undefined symbol {}, wanted by {}",
+                undefined.symbol,
+                undefined.wanted_by.join(", ")
+            )?;
             if !undefined.hint.is_empty() {
                 write!(f, " ({})", undefined.hint)?;
             }

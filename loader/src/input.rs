@@ -30,7 +30,11 @@ impl<'data> Input<'data> {
     /// Takes the bytes of an object or archive. `name` is what messages call it.
     #[must_use]
     pub fn from_bytes(name: impl Into<String>, bytes: impl Into<Cow<'data, [u8]>>) -> Self {
-        Input { name: name.into(), contents: Contents::Bytes(bytes.into()), thin_members: Vec::new() }
+        Input {
+            name: name.into(),
+            contents: Contents::Bytes(bytes.into()),
+            thin_members: Vec::new(),
+        }
     }
 
     /// Reads a file, or maps it where it is large; for a thin archive its members as well.
@@ -43,12 +47,22 @@ impl<'data> Input<'data> {
     /// [`Error::Io`] with the path and the system's reason.
     pub fn open(path: impl AsRef<Path>) -> Result<Input<'static>> {
         let path = path.as_ref();
-        let contents = read_or_map(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let mut input = Input { name: path.display().to_string(), contents, thin_members: Vec::new() };
+        let contents = read_or_map(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut input = Input {
+            name: path.display().to_string(),
+            contents,
+            thin_members: Vec::new(),
+        };
         if input.bytes().starts_with(&object::archive::THIN_MAGIC) {
             let members = crate::archive::thin_member_paths(&input.name, input.bytes())?;
             let directory = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-            input.thin_members = members.iter().map(|member| Input::open(directory.join(member))).collect::<Result<_>>()?;
+            input.thin_members = members
+                .iter()
+                .map(|member| Input::open(directory.join(member)))
+                .collect::<Result<_>>()?;
         }
         Ok(input)
     }

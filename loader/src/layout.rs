@@ -79,10 +79,11 @@ struct Item {
 enum Rank {
     Code,
     Constant,
-    EhFrame,
     Array(ArrayKind),
     TlsFilled,
     TlsZero,
+    /// Last of its segment, because its end mark has to follow directly.
+    EhFrame,
     Data,
     Zero,
     LargeData,
@@ -112,12 +113,20 @@ pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout>
             }
             limits.check_section(&object.name, section)?;
             let (rank, key) = rank(unit, &object.name, section)?;
-            items.push(Item { rank, key, object: number as u32, section: index as u32 });
+            items.push(Item {
+                rank,
+                key,
+                object: number as u32,
+                section: index as u32,
+            });
         }
     }
     items.sort_by_key(|item| (item.rank, item.key));
     let mut layout = Layout {
-        sizes: [SegmentSize { align: 1, ..SegmentSize::default() }; 4],
+        sizes: [SegmentSize {
+            align: 1,
+            ..SegmentSize::default()
+        }; 4],
         places,
         eh_frame: None,
         tls_template: 0,
@@ -145,7 +154,9 @@ pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout>
 impl Layout {
     /// The template and the rest of the thread-local block, whose offsets have to agree with each other.
     fn place_tls(&mut self, unit: &Unit<'_>, items: &[Item], limits: &Limits) -> Result<()> {
-        let tls = items.iter().filter(|item| matches!(item.rank, Rank::TlsFilled | Rank::TlsZero));
+        let tls = items
+            .iter()
+            .filter(|item| matches!(item.rank, Rank::TlsFilled | Rank::TlsZero));
         let mut offsets = Vec::new();
         for item in tls {
             let section = &unit.objects[item.object as usize].sections[item.section as usize];
@@ -182,7 +193,11 @@ impl Layout {
             Rank::EhFrame => (eh_frame_records(&object.name, section)?, 1),
             _ => (section.size, section.align),
         };
-        let align = if item.rank == Rank::EhFrame && self.eh_frame.is_none() { 8 } else { align };
+        let align = if item.rank == Rank::EhFrame && self.eh_frame.is_none() {
+            8
+        } else {
+            align
+        };
         let offset = self.append(segment, size, align, filled, limits)?;
         match item.rank {
             Rank::EhFrame => {
@@ -191,7 +206,12 @@ impl Layout {
             }
             Rank::Array(kind) => {
                 let backwards = array_kind(section.name).is_some_and(|(_, _, backwards)| backwards);
-                self.arrays.push(ArrayPart { kind, offset, size, backwards });
+                self.arrays.push(ArrayPart {
+                    kind,
+                    offset,
+                    size,
+                    backwards,
+                });
             }
             _ => {}
         }
@@ -214,7 +234,8 @@ impl Layout {
         if got_bytes > 0 {
             self.got = self.append(SegmentKind::ReadOnly, got_bytes, WORD_BYTES, true, limits)?;
         }
-        let handle = |symbol: &crate::unit::Symbol<'_>| symbol.definition == Definition::Linker(LinkerSymbol::DsoHandle);
+        let handle =
+            |symbol: &crate::unit::Symbol<'_>| symbol.definition == Definition::Linker(LinkerSymbol::DsoHandle);
         if unit.symbols.iter().any(handle) {
             // Only its address counts, so it is a word of zeros.
             self.dso_handle = Some(self.append(SegmentKind::Data, WORD_BYTES, WORD_BYTES, false, limits)?);
@@ -223,7 +244,11 @@ impl Layout {
             let size = symbol.size;
             match &mut symbol.definition {
                 Definition::Common { align, offset, large } if symbol.kind != elf::STT_TLS => {
-                    let segment = if *large { SegmentKind::LargeData } else { SegmentKind::Data };
+                    let segment = if *large {
+                        SegmentKind::LargeData
+                    } else {
+                        SegmentKind::Data
+                    };
                     *offset = self.append(segment, size, *align, false, limits)?;
                 }
                 Definition::Common { align, offset, .. } => {
@@ -262,7 +287,11 @@ pub(crate) fn round_up(value: u64, align: u64) -> u64 {
 fn rank(unit: &Unit<'_>, object: &str, section: &Section<'_>) -> Result<(Rank, u32)> {
     let writable = section.flags.contains(elf::SHF_WRITE);
     let large = section.is_large();
-    let bounded = unit.bounded.iter().position(|name| *name == section.name).map_or(0, |at| at as u32 + 1);
+    let bounded = unit
+        .bounded
+        .iter()
+        .position(|name| *name == section.name)
+        .map_or(0, |at| at as u32 + 1);
     if section.flags.contains(elf::SHF_EXECINSTR) {
         if writable {
             return Err(Error::Unsupported {
@@ -274,7 +303,14 @@ fn rank(unit: &Unit<'_>, object: &str, section: &Section<'_>) -> Result<(Rank, u
         return Ok((Rank::Code, bounded));
     }
     if section.is_tls() {
-        return Ok((if section.is_nobits() { Rank::TlsZero } else { Rank::TlsFilled }, 0));
+        return Ok((
+            if section.is_nobits() {
+                Rank::TlsZero
+            } else {
+                Rank::TlsFilled
+            },
+            0,
+        ));
     }
     if let Some((kind, priority, _)) = array_kind(section.name) {
         return Ok((Rank::Array(kind), priority));
@@ -306,10 +342,18 @@ fn array_kind(name: &[u8]) -> Option<(ArrayKind, u32, bool)> {
     let (prefix, kind, backwards) = ARRAYS.iter().find(|(prefix, _, _)| name.starts_with(prefix))?;
     let number = match &name[prefix.len()..] {
         [] => return Some((*kind, u32::MAX, *backwards)),
-        [b'.', digits @ ..] => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok()),
+        [b'.', digits @ ..] => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.parse::<u32>().ok()),
         _ => return None,
     };
-    let priority = number.map(|number| if *backwards { 65535_u32.saturating_sub(number) } else { number });
+    let priority = number.map(|number| {
+        if *backwards {
+            65535_u32.saturating_sub(number)
+        } else {
+            number
+        }
+    });
     Some((*kind, priority.unwrap_or(u32::MAX), *backwards))
 }
 
@@ -324,10 +368,17 @@ fn eh_frame_records(object: &str, section: &Section<'_>) -> Result<u64> {
         let at = section.data.len() - rest.len();
         let malformed = || Error::Malformed {
             object: object.to_owned(),
-            reason: format!("{}+{at:#x}: the record reaches beyond the section", section.display_name()),
+            reason: format!(
+                "{}+{at:#x}: the record reaches beyond the section",
+                section.display_name()
+            ),
         };
         let Some((length, tail)) = rest.split_first_chunk() else {
-            return if rest.is_empty() { Ok(at as u64) } else { Err(malformed()) };
+            return if rest.is_empty() {
+                Ok(at as u64)
+            } else {
+                Err(malformed())
+            };
         };
         let length = match u32::from_le_bytes(*length) {
             0 => return Ok(at as u64),

@@ -30,4 +30,4 @@ pub use memory::{
 };
 pub use object::{Object, Relocation, Relocations, Section};
 pub use relocation::{Fit, Formula, Need, RELAXATIONS, ROWS, Relaxation, Row, Values};
-pub use resolver::{CopyRule, NoSymbols, Resolver, Target, TargetKind};
+pub use resolver::{CopyRule, NoSymbols, Request, Resolver, Target, TargetKind};

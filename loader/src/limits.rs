@@ -15,7 +15,10 @@ pub struct Limits {
 impl Default for Limits {
     /// 64 GiB an image, and 1 GiB alignment.
     fn default() -> Self {
-        Limits { image_bytes: 64 << 30, align_bytes: 1 << 30 }
+        Limits {
+            image_bytes: 64 << 30,
+            align_bytes: 1 << 30,
+        }
     }
 }
 
@@ -40,7 +43,12 @@ impl Limits {
     pub(crate) fn add(&self, size: u64, more: u64, what: &str) -> Result<u64> {
         let sum = size.saturating_add(more);
         if sum > self.image_bytes {
-            return Err(Error::Limit { object: "image".into(), what: format!("size of the {what}"), value: sum, limit: self.image_bytes });
+            return Err(Error::Limit {
+                object: "image".into(),
+                what: format!("size of the {what}"),
+                value: sum,
+                limit: self.image_bytes,
+            });
         }
         Ok(sum)
     }

@@ -9,7 +9,7 @@ use crate::image::{Detail, FunctionArray, Image, ImageSection, ImageSymbol, Imag
 use crate::input::Input;
 use crate::layout::{self, ArrayKind, Layout, PLT_ENTRY_BYTES, SectionPlace};
 use crate::limits::Limits;
-use crate::memory::{Memory, Reach, SegmentKind, SegmentSize, TlsPlacement, TlsRequest, Window};
+use crate::memory::{Memory, Reach, SegmentKind, SegmentSize, TlsRequest, Window};
 use crate::object::Object;
 use crate::resolver::{CopyRule, Resolver};
 use crate::scan::{self, Demand, NO_SLOT, Needs, Summary};
@@ -28,13 +28,14 @@ pub struct Options {
 
 /// Links objects, and the members of archives that they need, into one image.
 ///
-/// `fallbacks` are archives that are asked last, for what nothing else defines: compiler runtimes such as libgcc.a.
+/// `fallbacks` gives archives that are asked last, for what nothing else defines: compiler runtimes such as libgcc.a.
+/// It is called only if something is missing.
 ///
 /// # Errors
 /// Any [`Error`]; nothing is allocated then.
-pub fn link(
-    inputs: &[Input<'_>],
-    fallbacks: &[Input<'_>],
+pub fn link<'data>(
+    inputs: &'data [Input<'_>],
+    fallbacks: impl FnOnce() -> &'data [Input<'data>],
     resolver: &mut dyn Resolver,
     memory: &mut dyn Memory,
     options: &Options,
@@ -54,20 +55,28 @@ pub fn link(
     layout.add_tables(&mut unit, &tables, &options.limits)?;
     // allocate: from here on addresses are final, and an error has to give the memory back
     let placement = memory.allocate(&layout.sizes)?;
-    let tls = match allocate_tls(&unit, &layout, summary, memory) {
+    let request = tls_request(&unit, &layout, summary);
+    let tls = match request.map(|request| memory.allocate_tls(&request)).transpose() {
         Ok(tls) => tls,
         Err(error) => {
             memory.free(&placement);
-            return Err(error);
+            return Err(error.into());
         }
     };
     let descriptors = memory.tls_descriptors();
-    let mut linked = Linked { unit: &mut unit, layout: &layout, tables: &tables, placement, tls, descriptors };
+    let mut linked = Linked {
+        unit: &mut unit,
+        layout: &layout,
+        tables: &tables,
+        placement,
+        tls,
+        descriptors,
+    };
     let result = write(&mut linked, memory, options);
     if result.is_err() {
         memory.free(&placement);
-        if let Some(tls) = &tls {
-            memory.free_tls(tls);
+        if let (Some(tls), Some(request)) = (&tls, &request) {
+            memory.free_tls(tls, request);
         }
     }
     result
@@ -101,9 +110,14 @@ fn parse<'data>(inputs: &'data [Input<'_>]) -> Result<(Unit<'data>, Vec<Archive<
     Ok((unit, archives))
 }
 
-fn scan_and_bind<'data>(unit: &mut Unit<'data>, fallbacks: &'data [Input<'_>], resolver: &mut dyn Resolver) -> Result<Summary> {
+fn scan_and_bind<'data>(
+    unit: &mut Unit<'data>,
+    fallbacks: impl FnOnce() -> &'data [Input<'data>],
+    resolver: &mut dyn Resolver,
+) -> Result<Summary> {
+    let mut fallbacks = Some(fallbacks);
     let mut summary = Summary::default();
-    let mut archives: Option<Vec<Archive<'data>>> = None;
+    let mut archives = Vec::new();
     let mut scanned = 0;
     loop {
         let end = unit.objects.len();
@@ -114,11 +128,10 @@ fn scan_and_bind<'data>(unit: &mut Unit<'data>, fallbacks: &'data [Input<'_>], r
         if undefined.is_empty() {
             return Ok(summary);
         }
-        let archives = match &mut archives {
-            Some(archives) => archives,
-            none => none.insert(fallbacks.iter().map(Archive::parse).collect::<Result<_>>()?),
-        };
-        if !unit.take_members(archives, resolver)? {
+        if let Some(fallbacks) = fallbacks.take() {
+            archives = fallbacks().iter().map(Archive::parse).collect::<Result<_>>()?;
+        }
+        if !unit.take_members(&mut archives, resolver)? {
             return Err(Error::Undefined(undefined));
         }
     }
@@ -131,8 +144,14 @@ fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory) -> R
         return Ok(memory.reserve(Reach::Low, &sizes)?);
     }
     let default = memory.reserve(Reach::Default, &sizes)?;
-    let Some(address) = scan::unreachable(unit, default) else { return Ok(default) };
-    let other = if address < 1 << 31 { Reach::Low } else { Reach::Near(address) };
+    let Some(address) = scan::unreachable(unit, default) else {
+        return Ok(default);
+    };
+    let other = if address < 1 << 31 {
+        Reach::Low
+    } else {
+        Reach::Near(address)
+    };
     if let Ok(window) = memory.reserve(other, &sizes)
         && scan::unreachable(unit, window).is_none()
     {
@@ -157,24 +176,32 @@ fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
     sizes
 }
 
-fn allocate_tls(unit: &Unit<'_>, layout: &Layout, summary: Summary, memory: &mut dyn Memory) -> Result<Option<TlsPlacement>> {
+fn tls_request(unit: &Unit<'_>, layout: &Layout, summary: Summary) -> Option<TlsRequest> {
     if layout.tls_size == 0 && !summary.tls_ld {
-        return Ok(None);
+        return None;
     }
     let fixed_offset = unit.symbols.iter().any(|symbol| {
         let own = !matches!(symbol.definition, Definition::External(_) | Definition::Undefined);
         own && (symbol.needs.has(Needs::TLS_LE) || symbol.needs.has(Needs::TLS_IE))
     });
-    let request = TlsRequest { size_bytes: layout.tls_size, align: layout.tls_align, fixed_offset };
-    Ok(Some(memory.allocate_tls(&request)?))
+    Some(TlsRequest {
+        size_bytes: layout.tls_size,
+        align: layout.tls_align,
+        fixed_offset,
+    })
 }
 
 fn copy_variables(linked: &Linked<'_, '_>, memory: &mut dyn Memory) -> Result<()> {
-    let copies: Vec<_> = linked.copies().filter(|(_, _, rule)| *rule == CopyRule::Harmless).collect();
+    let copies: Vec<_> = linked
+        .copies()
+        .filter(|(_, _, rule)| *rule == CopyRule::Harmless)
+        .collect();
     for (address, original, _) in copies {
         let mut bytes = vec![0; original.size as usize];
         if !memory.read(original.address, &mut bytes) {
-            return Err(Error::Memory(crate::MemoryError::Refused("a library's variable cannot be read")));
+            return Err(Error::Memory(crate::MemoryError::Refused(
+                "a library's variable cannot be read",
+            )));
         }
         memory.initialize(&linked.placement, address, &bytes);
     }
@@ -186,7 +213,11 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
     let base = |segment: SegmentKind| linked.placement.addresses[segment as usize];
     let constants = base(SegmentKind::ReadOnly);
     let arrays = |kind: ArrayKind| {
-        let parts = linked.layout.arrays.iter().filter(|part| part.kind == kind && part.size >= 8);
+        let parts = linked
+            .layout
+            .arrays
+            .iter()
+            .filter(|part| part.kind == kind && part.size >= 8);
         let array = |part: &layout::ArrayPart| FunctionArray {
             address: constants + part.offset,
             count: part.size / 8,
@@ -206,7 +237,11 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
         init: arrays(ArrayKind::Init),
         fini: arrays(ArrayKind::Fini),
         ifuncs: Vec::new(),
-        eh_frame: linked.layout.eh_frame.filter(|(_, size)| *size > 0).map(|(start, size)| (constants + start, size)),
+        eh_frame: linked
+            .layout
+            .eh_frame
+            .filter(|(_, size)| *size > 0)
+            .map(|(start, size)| (constants + start, size)),
         tls: linked.tls.map(|placement| ImageTls {
             placement,
             template: constants + linked.layout.tls_template,
@@ -215,7 +250,11 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
             align: linked.layout.tls_align,
         }),
         dso_handle: linked.layout.dso_handle.map(|offset| base(SegmentKind::Data) + offset),
-        sections: if detail == Detail::Full { describe_sections(linked) } else { Vec::new() },
+        sections: if detail == Detail::Full {
+            describe_sections(linked)
+        } else {
+            Vec::new()
+        },
         relocations: Vec::new(),
     }
 }
@@ -245,7 +284,9 @@ fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail,
             synthetic("PLT", linked.plt(slots.plt), PLT_ENTRY_BYTES);
         }
     }
-    let Some(kind) = symbol_kind(linked, symbol) else { return };
+    let Some(kind) = symbol_kind(linked, symbol) else {
+        return;
+    };
     let visible = matches!(symbol.visibility, elf::STV_DEFAULT | elf::STV_PROTECTED);
     let binding = match (global && visible, symbol.is_weak()) {
         (false, _) => SymbolBinding::Local,
@@ -270,14 +311,23 @@ fn symbol_kind(linked: &Linked<'_, '_>, symbol: &Symbol<'_>) -> Option<SymbolKin
         return None;
     }
     match symbol.definition {
-        _ if linked.thread_local(symbol).is_some() => {
-            (!matches!(symbol.definition, Definition::External(_) | Definition::Undefined | Definition::Linker(_))).then_some(SymbolKind::Tls)
-        }
+        _ if linked.thread_local(symbol).is_some() => (!matches!(
+            symbol.definition,
+            Definition::External(_) | Definition::Undefined | Definition::Linker(_)
+        ))
+        .then_some(SymbolKind::Tls),
         Definition::Section { section, .. } => {
-            let code = linked.unit.objects[symbol.object as usize].sections[section as usize].flags.contains(elf::SHF_EXECINSTR);
+            let code = linked.unit.objects[symbol.object as usize].sections[section as usize]
+                .flags
+                .contains(elf::SHF_EXECINSTR);
             let loaded = linked.layout.places[symbol.object as usize][section as usize] != SectionPlace::Nowhere;
-            let function = matches!(symbol.kind, elf::STT_FUNC | elf::STT_GNU_IFUNC) || (symbol.kind == elf::STT_NOTYPE && code);
-            loaded.then_some(if function { SymbolKind::Function } else { SymbolKind::Data })
+            let function =
+                matches!(symbol.kind, elf::STT_FUNC | elf::STT_GNU_IFUNC) || (symbol.kind == elf::STT_NOTYPE && code);
+            loaded.then_some(if function {
+                SymbolKind::Function
+            } else {
+                SymbolKind::Data
+            })
         }
         Definition::Common { .. } => Some(SymbolKind::Data),
         Definition::Absolute(_) => Some(SymbolKind::Absolute),
@@ -303,11 +353,28 @@ fn describe_sections(linked: &Linked<'_, '_>) -> Vec<ImageSection> {
     }
     let mut made = |name: &str, segment, address, size| {
         if size > 0 {
-            sections.push(ImageSection { name: name.into(), object: None, segment, address, size, filled: true });
+            sections.push(ImageSection {
+                name: name.into(),
+                object: None,
+                segment,
+                address,
+                size,
+                filled: true,
+            });
         }
     };
-    made(".plt", SegmentKind::Code, linked.plt(0), u64::from(linked.tables.plt_entries) * PLT_ENTRY_BYTES);
-    made(".got", SegmentKind::ReadOnly, linked.got(), u64::from(linked.tables.got_words) * 8);
+    made(
+        ".plt",
+        SegmentKind::Code,
+        linked.plt(0),
+        u64::from(linked.tables.plt_entries) * PLT_ENTRY_BYTES,
+    );
+    made(
+        ".got",
+        SegmentKind::ReadOnly,
+        linked.got(),
+        u64::from(linked.tables.got_words) * 8,
+    );
     sections.sort_by_key(|section| section.address);
     sections
 }

@@ -17,8 +17,12 @@ pub enum SegmentKind {
 
 impl SegmentKind {
     /// All kinds, in the order in which they are laid out.
-    pub const ALL: [SegmentKind; 4] =
-        [SegmentKind::Code, SegmentKind::ReadOnly, SegmentKind::Data, SegmentKind::LargeData];
+    pub const ALL: [SegmentKind; 4] = [
+        SegmentKind::Code,
+        SegmentKind::ReadOnly,
+        SegmentKind::Data,
+        SegmentKind::LargeData,
+    ];
 
     /// The segment's permissions, as in `/proc/PID/maps`.
     #[must_use]
@@ -157,8 +161,8 @@ pub trait Memory {
     /// [`MemoryError`] where the target has no such storage, or no more of it.
     fn allocate_tls(&mut self, request: &TlsRequest) -> Result<TlsPlacement, MemoryError>;
 
-    /// Takes back what [`allocate_tls`](Memory::allocate_tls) gave.
-    fn free_tls(&mut self, tls: &TlsPlacement);
+    /// Takes back what [`allocate_tls`](Memory::allocate_tls) gave for that request.
+    fn free_tls(&mut self, tls: &TlsPlacement, request: &TlsRequest);
 
     /// The entries of TLS descriptors, if the target has them.
     fn tls_descriptors(&self) -> Option<TlsDescriptors>;
@@ -183,7 +187,12 @@ impl BufferMemory {
     /// Memory that starts at `base`.
     #[must_use]
     pub fn at(base: u64) -> Self {
-        BufferMemory { base, buffers: Default::default(), next: base, modules: 0 }
+        BufferMemory {
+            base,
+            buffers: Default::default(),
+            next: base,
+            modules: 0,
+        }
     }
 
     /// The linked bytes of a segment.
@@ -196,9 +205,14 @@ impl BufferMemory {
 impl Memory for BufferMemory {
     fn reserve(&mut self, _reach: Reach, sizes: &[SegmentSize; 4]) -> Result<Window, MemoryError> {
         let near: u64 = sizes[..3].iter().fold(0, |sum, size| {
-            sum.saturating_add(size.total_bytes).saturating_add(size.align).saturating_add(PAGE_BYTES)
+            sum.saturating_add(size.total_bytes)
+                .saturating_add(size.align)
+                .saturating_add(PAGE_BYTES)
         });
-        let no_space = MemoryError::NoSpace { size_bytes: near, placement: "at the address asked for" };
+        let no_space = MemoryError::NoSpace {
+            size_bytes: near,
+            placement: "at the address asked for",
+        };
         self.next = self.base;
         let end = self.base.checked_add(near).ok_or(no_space)?;
         Ok(Window { start: self.base, end })
@@ -211,16 +225,28 @@ impl Memory for BufferMemory {
             if size.total_bytes == 0 {
                 continue;
             }
-            let align = if next == self.base { size.align.max(1) } else { size.align.max(PAGE_BYTES) };
-            let no_space = MemoryError::NoSpace { size_bytes: size.total_bytes, placement: "at the address asked for" };
+            let align = if next == self.base {
+                size.align.max(1)
+            } else {
+                size.align.max(PAGE_BYTES)
+            };
+            let no_space = MemoryError::NoSpace {
+                size_bytes: size.total_bytes,
+                placement: "at the address asked for",
+            };
             let start = next.checked_next_multiple_of(align).ok_or(no_space.clone())?;
             next = start.checked_add(size.total_bytes).ok_or(no_space)?;
             addresses[index] = start;
-            let filled = usize::try_from(size.filled_bytes).map_err(|_| MemoryError::Refused("segment too large for a buffer"))?;
+            let filled = usize::try_from(size.filled_bytes)
+                .map_err(|_| MemoryError::Refused("segment too large for a buffer"))?;
             self.buffers[index] = vec![0; filled];
         }
         self.next = next;
-        Ok(Placement { addresses, sizes: *sizes, id: 0 })
+        Ok(Placement {
+            addresses,
+            sizes: *sizes,
+            id: 0,
+        })
     }
 
     fn buffer(&mut self, _placement: &Placement, segment: SegmentKind) -> &mut [u8] {
@@ -229,7 +255,12 @@ impl Memory for BufferMemory {
 
     fn initialize(&mut self, placement: &Placement, address: u64, bytes: &[u8]) {
         let data = SegmentKind::Data as usize;
-        let Some(start) = address.checked_sub(placement.addresses[data]).and_then(|start| usize::try_from(start).ok()) else { return };
+        let Some(start) = address
+            .checked_sub(placement.addresses[data])
+            .and_then(|start| usize::try_from(start).ok())
+        else {
+            return;
+        };
         let end = start + bytes.len();
         let buffer = &mut self.buffers[data];
         buffer.resize(buffer.len().max(end), 0);
@@ -250,12 +281,17 @@ impl Memory for BufferMemory {
 
     fn allocate_tls(&mut self, request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
         let size = request.size_bytes.checked_next_multiple_of(request.align.max(1));
-        let offset = size.and_then(|size| i64::try_from(size).ok()).ok_or(MemoryError::Refused("thread-local block too large"))?;
+        let offset = size
+            .and_then(|size| i64::try_from(size).ok())
+            .ok_or(MemoryError::Refused("thread-local block too large"))?;
         self.modules += 1;
-        Ok(TlsPlacement { module: self.modules, block_offset: Some(-offset) })
+        Ok(TlsPlacement {
+            module: self.modules,
+            block_offset: Some(-offset),
+        })
     }
 
-    fn free_tls(&mut self, _tls: &TlsPlacement) {}
+    fn free_tls(&mut self, _tls: &TlsPlacement, _request: &TlsRequest) {}
 
     fn tls_descriptors(&self) -> Option<TlsDescriptors> {
         Some(TlsDescriptors { fixed: 0, dynamic: 0 })

@@ -170,17 +170,29 @@ impl<'data> Object<'data> {
     pub fn parse(name: impl Into<String>, data: &'data [u8]) -> Result<Self> {
         let name = name.into();
         if let Some(what) = foreign_kind(data) {
-            return Err(Error::Unsupported { object: name, what: what.0.to_owned(), remedy: what.1 });
+            return Err(Error::Unsupported {
+                object: name,
+                what: what.0.to_owned(),
+                remedy: what.1,
+            });
         }
-        let malformed = |reason: &dyn std::fmt::Display| Error::Malformed { object: name.clone(), reason: reason.to_string() };
+        let malformed = |reason: &dyn std::fmt::Display| Error::Malformed {
+            object: name.clone(),
+            reason: reason.to_string(),
+        };
         let header = FileHeader::parse(data).map_err(|e| malformed(&e))?;
         let table = header.sections(LE, data).map_err(|e| malformed(&e))?;
         if table.is_empty() {
             return Err(malformed(&"the section header table is empty or missing"));
         }
         let symbols = table.symbols(LE, data, elf::SHT_SYMTAB).map_err(|e| malformed(&e))?;
-        let mut object =
-            Object { sections: Vec::with_capacity(table.len()), symbols, groups: Vec::new(), file_size: data.len() as u64, name };
+        let mut object = Object {
+            sections: Vec::with_capacity(table.len()),
+            symbols,
+            groups: Vec::new(),
+            file_size: data.len() as u64,
+            name,
+        };
         object.read_sections(&table, data)?;
         object.read_relocations(&table, data)?;
         object.read_groups(&table, data)?;
@@ -207,7 +219,10 @@ impl<'data> Object<'data> {
     }
 
     pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
-        Error::Malformed { object: self.name.clone(), reason: reason.into() }
+        Error::Malformed {
+            object: self.name.clone(),
+            reason: reason.into(),
+        }
     }
 
     fn read_sections(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
@@ -226,7 +241,9 @@ impl<'data> Object<'data> {
         data: &'data [u8],
     ) -> Result<Section<'data>> {
         let kind = header.sh_type(LE);
-        let name = table.section_name(LE, header).map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+        let name = table
+            .section_name(LE, header)
+            .map_err(|e| self.malformed(format!("section {index}: {e}")))?;
         let contents = match kind {
             elf::SHT_NOBITS | elf::SHT_NULL => &[],
             _ => header.data(LE, data).map_err(|_| {
@@ -247,7 +264,11 @@ impl<'data> Object<'data> {
             name,
             kind,
             flags,
-            size: if kind == elf::SHT_NULL { 0 } else { header.sh_size.get(LE) },
+            size: if kind == elf::SHT_NULL {
+                0
+            } else {
+                header.sh_size.get(LE)
+            },
             align,
             data: contents,
             relocations: Relocations::Rela(&[]),
@@ -264,7 +285,9 @@ impl<'data> Object<'data> {
         for (index, header) in table.iter().enumerate() {
             let kind = header.sh_type(LE);
             if kind == elf::SHT_RELR {
-                return Err(self.malformed(format!("section {index}: SHT_RELR has no meaning in a relocatable object")));
+                return Err(self.malformed(format!(
+                    "section {index}: SHT_RELR has no meaning in a relocatable object"
+                )));
             }
             if !matches!(kind, elf::SHT_RELA | elf::SHT_REL | elf::SHT_CREL) {
                 continue;
@@ -272,33 +295,55 @@ impl<'data> Object<'data> {
             // Some assemblers leave SHF_INFO_LINK out, so sh_info counts without it.
             let target = header.sh_info.get(LE) as usize;
             if target == 0 || target >= self.sections.len() {
-                return Err(self.malformed(format!("section {index}: relocations for section {target}, which does not exist")));
+                return Err(self.malformed(format!(
+                    "section {index}: relocations for section {target}, which does not exist"
+                )));
             }
             if header.link(LE) != self.symbols.section() {
-                return Err(self.malformed(format!("section {index}: relocations against section {} as symbol table", header.sh_link.get(LE))));
+                return Err(self.malformed(format!(
+                    "section {index}: relocations against section {} as symbol table",
+                    header.sh_link.get(LE)
+                )));
             }
             let contents = self.sections[index].data;
             let new = match kind {
                 elf::SHT_RELA => Relocations::Rela(
-                    header.data_as_array(LE, data).map_err(|e| self.malformed(format!("section {index}: {e}")))?,
+                    header
+                        .data_as_array(LE, data)
+                        .map_err(|e| self.malformed(format!("section {index}: {e}")))?,
                 ),
                 elf::SHT_REL => self.decode_rel(index, target, header, data)?,
                 _ => self.decode_crel(index, target, contents)?,
             };
             let old = std::mem::replace(&mut self.sections[target].relocations, Relocations::Rela(&[]));
-            self.sections[target].relocations =
-                if old.is_empty() { new } else { Relocations::Decoded(old.iter().chain(new.iter()).collect()) };
+            self.sections[target].relocations = if old.is_empty() {
+                new
+            } else {
+                Relocations::Decoded(old.iter().chain(new.iter()).collect())
+            };
         }
         Ok(())
     }
 
-    fn decode_rel(&self, index: usize, target: usize, header: &SectionHeader, data: &'data [u8]) -> Result<Relocations<'data>> {
-        let table: &[elf::Rel64<LE>] =
-            header.data_as_array(LE, data).map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+    fn decode_rel(
+        &self,
+        index: usize,
+        target: usize,
+        header: &SectionHeader,
+        data: &'data [u8],
+    ) -> Result<Relocations<'data>> {
+        let table: &[elf::Rel64<LE>] = header
+            .data_as_array(LE, data)
+            .map_err(|e| self.malformed(format!("section {index}: {e}")))?;
         let decoded = table.iter().map(|rel| {
             let info = rel.r_info.get(LE);
             let (offset, number) = (rel.r_offset.get(LE), (info & 0xffff_ffff) as u32);
-            Relocation { offset, number, symbol: (info >> 32) as u32, addend: self.implicit_addend(target, offset, number) }
+            Relocation {
+                offset,
+                number,
+                symbol: (info >> 32) as u32,
+                addend: self.implicit_addend(target, offset, number),
+            }
         });
         Ok(Relocations::Decoded(decoded.collect()))
     }
@@ -310,8 +355,17 @@ impl<'data> Object<'data> {
         for entry in entries {
             let entry = entry.map_err(|e| self.malformed(format!("section {index}: {e}")))?;
             let (offset, number) = (entry.r_offset, entry.r_type.0);
-            let addend = if explicit { entry.r_addend } else { self.implicit_addend(target, offset, number) };
-            decoded.push(Relocation { offset, number, symbol: entry.r_sym, addend });
+            let addend = if explicit {
+                entry.r_addend
+            } else {
+                self.implicit_addend(target, offset, number)
+            };
+            decoded.push(Relocation {
+                offset,
+                number,
+                symbol: entry.r_sym,
+                addend,
+            });
         }
         Ok(Relocations::Decoded(decoded))
     }
@@ -319,13 +373,17 @@ impl<'data> Object<'data> {
     /// The addend in the field itself. A field outside its section is reported by scan, which names its place.
     fn implicit_addend(&self, target: usize, offset: u64, number: u32) -> i64 {
         let Some(row) = Row::of(number) else { return 0 };
-        let field = usize::try_from(offset).ok().and_then(|at| self.sections[target].data.get(at..)?.get(..usize::from(row.width)));
+        let field = usize::try_from(offset)
+            .ok()
+            .and_then(|at| self.sections[target].data.get(at..)?.get(..usize::from(row.width)));
         field.map_or(0, |field| row.implicit_addend(field))
     }
 
     fn read_groups(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
         for (index, header) in table.iter().enumerate() {
-            let group = header.group(LE, data).map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+            let group = header
+                .group(LE, data)
+                .map_err(|e| self.malformed(format!("section {index}: {e}")))?;
             let Some((flags, members)) = group else { continue };
             let signature = self.symbol(header.sh_info.get(LE))?;
             let mut signature_name = self.symbol_name(signature)?;
@@ -334,15 +392,26 @@ impl<'data> Object<'data> {
                 signature_name = section.map_or(&[][..], |section| self.sections[section].name);
             }
             let members: Vec<usize> = members.iter().map(|member| member.get(LE) as usize).collect();
-            if let Some(member) = members.iter().find(|member| **member == 0 || **member >= self.sections.len()) {
+            if let Some(member) = members
+                .iter()
+                .find(|member| **member == 0 || **member >= self.sections.len())
+            {
                 return Err(self.malformed(format!("group section {index}: member {member} does not exist")));
             }
-            self.groups.push(Group { signature: signature_name, comdat: flags.contains(elf::GRP_COMDAT), members });
+            self.groups.push(Group {
+                signature: signature_name,
+                comdat: flags.contains(elf::GRP_COMDAT),
+                members,
+            });
         }
         // The older form of COMDAT: the section's own name is the key.
         for (index, section) in self.sections.iter().enumerate() {
             if section.name.starts_with(b".gnu.linkonce.") && section.is_allocated() {
-                self.groups.push(Group { signature: section.name, comdat: true, members: vec![index] });
+                self.groups.push(Group {
+                    signature: section.name,
+                    comdat: true,
+                    members: vec![index],
+                });
             }
         }
         Ok(())
@@ -350,7 +419,11 @@ impl<'data> Object<'data> {
 
     /// gcc's `-flto` without `-ffat-lto-objects` leaves only bytecode behind, and marks it with a common symbol.
     fn refuse_slim_lto(&self) -> Result<()> {
-        if !self.sections.iter().any(|section| section.name.starts_with(b".gnu.lto_")) {
+        if !self
+            .sections
+            .iter()
+            .any(|section| section.name.starts_with(b".gnu.lto_"))
+        {
             return Ok(());
         }
         for symbol in self.symbols.iter() {
@@ -368,13 +441,16 @@ impl<'data> Object<'data> {
     /// The symbol at `index` of the symbol table.
     pub(crate) fn symbol(&self, index: u32) -> Result<&'data ElfSymbol> {
         self.symbols
-            .symbol(object::SymbolIndex(index as usize))
-            .map_err(|_| self.malformed(format!("symbol index {index} lies outside the symbol table")))
+            .symbols()
+            .get(index as usize)
+            .ok_or_else(|| self.malformed(format!("symbol index {index} lies outside the symbol table")))
     }
 
     /// A symbol's own name; empty for most section symbols.
     pub(crate) fn symbol_name(&self, symbol: &'data ElfSymbol) -> Result<&'data [u8]> {
-        self.symbols.symbol_name(LE, symbol).map_err(|e| self.malformed(e.to_string()))
+        self.symbols
+            .symbol_name(LE, symbol)
+            .map_err(|e| self.malformed(e.to_string()))
     }
 
     /// The section that defines a symbol, or `None` for undefined, absolute and common ones.
@@ -384,9 +460,10 @@ impl<'data> Object<'data> {
             .symbol_section(LE, symbol, object::SymbolIndex(index as usize))
             .map_err(|e| self.malformed(format!("symbol {index}: {e}")))?;
         match section {
-            Some(section) if section.0 >= self.sections.len() => {
-                Err(self.malformed(format!("symbol {index} is defined in section {}, which does not exist", section.0)))
-            }
+            Some(section) if section.0 >= self.sections.len() => Err(self.malformed(format!(
+                "symbol {index} is defined in section {}, which does not exist",
+                section.0
+            ))),
             section => Ok(section.map(|section| section.0)),
         }
     }
@@ -402,15 +479,29 @@ fn foreign_kind(data: &[u8]) -> Option<(&'static str, &'static str)> {
         return foreign_elf(data);
     }
     Some(if starts(b"BC\xc0\xde") || starts(b"\xde\xc0\x17\x0b") {
-        ("is LLVM bitcode (clang -flto or rustc's linker-plugin LTO)", "compile without -flto, or with -ffat-lto-objects")
-    } else if [&b"\xcf\xfa\xed\xfe"[..], b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xfe\xed\xfa\xcf"].iter().any(|m| starts(m)) {
+        (
+            "is LLVM bitcode (clang -flto or rustc's linker-plugin LTO)",
+            "compile without -flto, or with -ffat-lto-objects",
+        )
+    } else if [
+        &b"\xcf\xfa\xed\xfe"[..],
+        b"\xce\xfa\xed\xfe",
+        b"\xca\xfe\xba\xbe",
+        b"\xfe\xed\xfa\xcf",
+    ]
+    .iter()
+    .any(|m| starts(m))
+    {
         ("is a Mach-O file", WRONG_MACHINE)
     } else if starts(b"MZ") || starts(b"\x64\x86") || starts(b"\x4c\x01") || starts(b"\x00\x00\xff\xff") {
         ("is a COFF or PE file", WRONG_MACHINE)
     } else if starts(b"\0asm") {
         ("is a WebAssembly module", WRONG_MACHINE)
     } else if starts(b"go object ") {
-        ("is the Go toolchain's own object format", "build with gccgo, or as a C archive (-buildmode=c-archive)")
+        (
+            "is the Go toolchain's own object format",
+            "build with gccgo, or as a C archive (-buildmode=c-archive)",
+        )
     } else if starts(b"!<arch>\n") || starts(b"!<thin>\n") {
         ("is an archive inside an archive", "add the inner archive itself")
     } else if data.is_empty() {
@@ -429,12 +520,22 @@ fn foreign_elf(data: &[u8]) -> Option<(&'static str, &'static str)> {
     }
     if class == 1 {
         let x32 = machine == elf::EM_X86_64.0;
-        return Some((if x32 { "is an x32 object (32-bit pointers)" } else { "is a 32-bit ELF file" }, "compile with -m64"));
+        return Some((
+            if x32 {
+                "is an x32 object (32-bit pointers)"
+            } else {
+                "is a 32-bit ELF file"
+            },
+            "compile with -m64",
+        ));
     }
     match (machine, kind) {
         (62, 1) => None,
         (62, 2) => Some(("is an executable (ET_EXEC)", "give the objects it was linked from")),
-        (62, 3) => Some(("is a shared object or position-independent executable (ET_DYN)", "load a shared library with dlopen (-l)")),
+        (62, 3) => Some((
+            "is a shared object or position-independent executable (ET_DYN)",
+            "load a shared library with dlopen (-l)",
+        )),
         (62, 4) => Some(("is a core file", "give a relocatable object (.o)")),
         (62, _) => Some(("is an ELF file of unknown type", "give a relocatable object (.o)")),
         (183, _) => Some(("is an AArch64 object", WRONG_MACHINE)),

@@ -95,7 +95,10 @@ impl Need {
     /// Whether the need is one of a thread-local symbol.
     #[must_use]
     pub fn is_tls(self) -> bool {
-        matches!(self, Need::TlsGd | Need::TlsLd | Need::TlsIe | Need::TlsLe | Need::TlsDesc | Need::TlsBlock)
+        matches!(
+            self,
+            Need::TlsGd | Need::TlsLd | Need::TlsIe | Need::TlsLe | Need::TlsDesc | Need::TlsBlock
+        )
     }
 }
 
@@ -119,11 +122,27 @@ pub struct Row {
 }
 
 const fn row(number: u32, name: &'static str, formula: Formula, width: u8, fit: Fit, need: Need) -> Row {
-    Row { number, name, formula, width, fit, need, dynamic_only: false }
+    Row {
+        number,
+        name,
+        formula,
+        width,
+        fit,
+        need,
+        dynamic_only: false,
+    }
 }
 
 const fn dynamic(number: u32, name: &'static str) -> Row {
-    Row { number, name, formula: Formula::None, width: 0, fit: Fit::Wraps, need: Need::Nothing, dynamic_only: true }
+    Row {
+        number,
+        name,
+        formula: Formula::None,
+        width: 0,
+        fit: Fit::Wraps,
+        need: Need::Nothing,
+        dynamic_only: true,
+    }
 }
 
 use Fit::{Either, Signed, Unsigned, Wraps};
@@ -211,7 +230,18 @@ impl Row {
     #[must_use]
     #[inline]
     pub fn value(&self, v: &Values) -> u64 {
-        let Values { s, a, p, g, got, l, z, tp, block, module } = *v;
+        let Values {
+            s,
+            a,
+            p,
+            g,
+            got,
+            l,
+            z,
+            tp,
+            block,
+            module,
+        } = *v;
         match self.formula {
             Formula::None => 0,
             Formula::Absolute => s.wrapping_add(a),
@@ -344,7 +374,9 @@ impl Relaxation {
         if row.number == 42 && rex.is_none_or(|byte| byte & 0xf0 != 0x40) {
             return None;
         }
-        RELAXATIONS.iter().find(|r| (0..2).all(|i| opcode[i] & r.mask[i] == r.before[i] & r.mask[i]))
+        RELAXATIONS
+            .iter()
+            .find(|r| (0..2).all(|i| opcode[i] & r.mask[i] == r.before[i] & r.mask[i]))
     }
 
     /// Rewrites the instruction whose displacement is at `offset`, and returns where the displacement of the new one is.
@@ -403,7 +435,10 @@ mod tests {
     #[test]
     fn implicit_addends_are_extended_as_the_field_is() {
         assert_eq!(Row::of(2).expect("PC32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]), -4);
-        assert_eq!(Row::of(10).expect("32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]), 0xffff_fffc);
+        assert_eq!(
+            Row::of(10).expect("32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]),
+            0xffff_fffc
+        );
     }
 
     #[test]

@@ -8,9 +8,18 @@ pub trait Resolver {
     fn earlier(&mut self, name: &[u8]) -> Option<Target>;
 
     /// The definition that the surroundings give: absolute symbols, the host program, shared libraries.
-    ///
-    /// `version` is what stands behind the `@` of a `.symver` name.
-    fn external(&mut self, name: &[u8], version: Option<&[u8]>) -> Option<Target>;
+    fn external(&mut self, request: Request<'_>) -> Option<Target>;
+}
+
+/// A name that something outside has to define.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The name, without a version.
+    pub name: &'a [u8],
+    /// What stands behind the `@` of a `.symver` name.
+    pub version: Option<&'a [u8]>,
+    /// Whether the link succeeds without a definition.
+    pub weak: bool,
 }
 
 /// Resolves nothing.
@@ -22,7 +31,7 @@ impl Resolver for NoSymbols {
         None
     }
 
-    fn external(&mut self, _name: &[u8], _version: Option<&[u8]>) -> Option<Target> {
+    fn external(&mut self, _request: Request<'_>) -> Option<Target> {
         None
     }
 }

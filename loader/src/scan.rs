@@ -35,7 +35,13 @@ impl Needs {
 
     /// What may take table entries.
     pub(crate) const SLOTS: Needs = Needs(
-        Self::NEAR.0 | Self::PLT.0 | Self::GOT.0 | Self::RELAXABLE.0 | Self::TLS_GD.0 | Self::TLS_IE.0 | Self::TLS_DESC.0,
+        Self::NEAR.0
+            | Self::PLT.0
+            | Self::GOT.0
+            | Self::RELAXABLE.0
+            | Self::TLS_GD.0
+            | Self::TLS_IE.0
+            | Self::TLS_DESC.0,
     );
 
     pub(crate) fn is_empty(self) -> bool {
@@ -146,7 +152,10 @@ fn check(
     }
     let width = u64::from(row.width);
     if relocation.offset > section.size || section.size - relocation.offset < width {
-        return Err(RelocationError::OutsideSection { width: row.width, size: section.size });
+        return Err(RelocationError::OutsideSection {
+            width: row.width,
+            size: section.size,
+        });
     }
     if section.is_nobits() && width > 0 {
         return Err(RelocationError::NoContents);
@@ -198,21 +207,29 @@ pub(crate) fn demand(unit: &Unit<'_>) -> Demand {
 ///
 /// Functions are no obstacle, since a PLT entry stands in for them.
 pub(crate) fn unreachable(unit: &Unit<'_>, window: Window) -> Option<u64> {
-    unit.symbols.iter().filter(|symbol| symbol.needs.has(Needs::NEAR)).find_map(|symbol| {
-        let address = match symbol.definition {
-            Definition::External(target) if matches!(target.kind, TargetKind::Data(_) | TargetKind::Absolute) => target.address,
-            Definition::Absolute(_) if symbol.needs.has(Needs::NARROW) => return None,
-            Definition::Absolute(value) if !symbol.name.is_empty() => value,
-            Definition::Undefined => 0,
-            _ => return None,
-        };
-        (!window.reaches(address)).then_some(address)
-    })
+    unit.symbols
+        .iter()
+        .filter(|symbol| symbol.needs.has(Needs::NEAR))
+        .find_map(|symbol| {
+            let address = match symbol.definition {
+                Definition::External(target) if matches!(target.kind, TargetKind::Data(_) | TargetKind::Absolute) => {
+                    target.address
+                }
+                Definition::Absolute(_) if symbol.needs.has(Needs::NARROW) => return None,
+                Definition::Absolute(value) if !symbol.name.is_empty() => value,
+                Definition::Undefined => 0,
+                _ => return None,
+            };
+            (!window.reaches(address)).then_some(address)
+        })
 }
 
 /// Decides what each symbol gets: GOT slots, PLT entries, copies, relaxed instructions.
 pub(crate) fn decide(unit: &mut Unit<'_>, window: Window, summary: Summary) -> Result<Tables> {
-    let mut tables = Tables { tls_ld: NO_SLOT, ..Tables::default() };
+    let mut tables = Tables {
+        tls_ld: NO_SLOT,
+        ..Tables::default()
+    };
     if summary.tls_ld {
         tables.tls_ld = tables.words(2);
     }
@@ -273,10 +290,18 @@ fn decide_address(unit: &mut Unit<'_>, id: usize, window: Window, tables: &mut T
         match target.kind {
             TargetKind::Function => slots.canonical_plt = true,
             TargetKind::Data(CopyRule::Stale) => {
-                return Err(symbol_error(unit, symbol, Need::NearAddress, RelocationError::StaleCopy(target.address)));
+                return Err(symbol_error(
+                    unit,
+                    symbol,
+                    Need::NearAddress,
+                    RelocationError::StaleCopy(target.address),
+                ));
             }
             TargetKind::Data(_) => {
-                unit.symbols[id].definition = Definition::Copy { original: target, offset: 0 };
+                unit.symbols[id].definition = Definition::Copy {
+                    original: target,
+                    offset: 0,
+                };
                 unit.symbols[id].size = target.size;
             }
             _ => {}
@@ -334,7 +359,12 @@ impl Tables {
 /// The error for a reason that concerns a symbol, at its first relocation with that need.
 pub(crate) fn symbol_error(unit: &Unit<'_>, symbol: &Symbol<'_>, need: Need, reason: RelocationError) -> Error {
     for (number, object) in unit.objects.iter().enumerate() {
-        for (index, section) in object.sections.iter().enumerate().filter(|(_, s)| s.state == SectionState::Loaded) {
+        for (index, section) in object
+            .sections
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.state == SectionState::Loaded)
+        {
             let found = section.relocations.iter().find(|relocation| {
                 let wanted = Row::of(relocation.number).is_some_and(|row| row.need == need);
                 let id = unit.symbol_ids[number].get(relocation.symbol as usize);
@@ -345,7 +375,10 @@ pub(crate) fn symbol_error(unit: &Unit<'_>, symbol: &Symbol<'_>, need: Need, rea
             }
         }
     }
-    Error::Malformed { object: unit.objects[symbol.object as usize].name.clone(), reason: reason.to_string() }
+    Error::Malformed {
+        object: unit.objects[symbol.object as usize].name.clone(),
+        reason: reason.to_string(),
+    }
 }
 
 /// The error for one relocation.

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::archive::Archive;
 use crate::error::{Error, Result, Undefined};
 use crate::object::{ElfSymbol, Object, SHN_X86_64_LCOMMON, SectionState};
-use crate::resolver::{Resolver, Target};
+use crate::resolver::{Request, Resolver, Target};
 use crate::scan::Needs;
 
 /// A symbol's place in [`Unit::symbols`].
@@ -164,7 +164,10 @@ impl<'data> Unit<'data> {
         for index in 0..object.sections.len() {
             let section = &object.sections[index];
             if section.flags.contains(elf::SHF_LINK_ORDER)
-                && object.sections.get(section.link).is_some_and(|to| to.state == SectionState::Discarded)
+                && object
+                    .sections
+                    .get(section.link)
+                    .is_some_and(|to| to.state == SectionState::Discarded)
             {
                 object.sections[index].state = SectionState::Discarded;
             }
@@ -244,7 +247,9 @@ impl<'data> Unit<'data> {
                 Definition::Common { .. } => symbol.visibility == elf::STV_DEFAULT,
                 _ => false,
             };
-            if open && !symbol.name.is_empty() && linker_symbol(symbol.name).is_none()
+            if open
+                && !symbol.name.is_empty()
+                && linker_symbol(symbol.name).is_none()
                 && let Some(target) = resolver.earlier(symbol.name)
             {
                 symbol.definition = Definition::External(target);
@@ -253,7 +258,11 @@ impl<'data> Unit<'data> {
     }
 
     /// Takes members from archives until none defines a symbol that is still wanted. Returns whether any was taken.
-    pub(crate) fn take_members(&mut self, archives: &mut [Archive<'data>], resolver: &mut dyn Resolver) -> Result<bool> {
+    pub(crate) fn take_members(
+        &mut self,
+        archives: &mut [Archive<'data>],
+        resolver: &mut dyn Resolver,
+    ) -> Result<bool> {
         let mut taken = false;
         let mut next = 0;
         while next < self.symbols.len() {
@@ -285,15 +294,20 @@ impl<'data> Unit<'data> {
         for id in 0..self.symbols.len() {
             let symbol = &self.symbols[id];
             let name = symbol.name;
-            let unique = symbol.binding == elf::STB_GNU_UNIQUE && matches!(symbol.definition, Definition::Section { .. });
+            let unique =
+                symbol.binding == elf::STB_GNU_UNIQUE && matches!(symbol.definition, Definition::Section { .. });
             if symbol.needs.is_empty() || !(symbol.definition == Definition::Undefined || unique) || name.is_empty() {
                 continue;
             }
-            let version = symbol.version();
+            let request = Request {
+                name,
+                version: symbol.version(),
+                weak: symbol.weak_reference || unique,
+            };
             let supplied = if unique { None } else { self.linker_symbol(name) };
             let definition = match supplied {
                 Some(symbol) => Some(Definition::Linker(symbol)),
-                None => resolver.external(name, version).map(Definition::External),
+                None => resolver.external(request).map(Definition::External),
             };
             if let Some(definition) = definition {
                 self.symbols[id].definition = definition;
@@ -308,16 +322,29 @@ impl<'data> Unit<'data> {
     fn bound_symbol(&mut self, name: &'data [u8]) -> Option<LinkerSymbol> {
         let start = name.strip_prefix(b"__start_");
         let section = start.or_else(|| name.strip_prefix(b"__stop_"))?;
-        let exists = self.objects.iter().any(|object| object.sections.iter().any(|s| s.state == SectionState::Loaded && s.name == section));
+        let exists = self.objects.iter().any(|object| {
+            object
+                .sections
+                .iter()
+                .any(|s| s.state == SectionState::Loaded && s.name == section)
+        });
         if !exists || !is_c_identifier(section) {
             return None;
         }
-        let at = self.bounded.iter().position(|known| *known == section).unwrap_or_else(|| {
-            self.bounded.push(section);
-            self.bounded.len() - 1
-        });
+        let at = self
+            .bounded
+            .iter()
+            .position(|known| *known == section)
+            .unwrap_or_else(|| {
+                self.bounded.push(section);
+                self.bounded.len() - 1
+            });
         let at = u16::try_from(at).ok()?;
-        Some(if start.is_some() { LinkerSymbol::SectionStart(at) } else { LinkerSymbol::SectionEnd(at) })
+        Some(if start.is_some() {
+            LinkerSymbol::SectionStart(at)
+        } else {
+            LinkerSymbol::SectionEnd(at)
+        })
     }
 
     /// Every symbol that is needed and that nothing defines, with the objects that refer to it.
@@ -329,7 +356,11 @@ impl<'data> Unit<'data> {
                 && !symbol.weak_reference
                 && !symbol.name.is_empty();
             if missing {
-                let wanted_by = self.objects.iter().zip(&self.symbol_ids).filter(|(_, ids)| ids.iter().any(|i| i.0 as usize == id));
+                let wanted_by = self
+                    .objects
+                    .iter()
+                    .zip(&self.symbol_ids)
+                    .filter(|(_, ids)| ids.iter().any(|i| i.0 as usize == id));
                 undefined.push(Undefined {
                     symbol: display(symbol.name, symbol.version()),
                     wanted_by: wanted_by.map(|(object, _)| object.name.clone()).collect(),
@@ -356,32 +387,56 @@ impl<'data> Unit<'data> {
     }
 }
 
-fn read_symbol<'data>(object: &Object<'data>, number: u32, index: u32, elf_symbol: &'data ElfSymbol) -> Result<Symbol<'data>> {
+fn read_symbol<'data>(
+    object: &Object<'data>,
+    number: u32,
+    index: u32,
+    elf_symbol: &'data ElfSymbol,
+) -> Result<Symbol<'data>> {
     let name = object.symbol_name(elf_symbol)?;
-    let (size, value, kind) = (elf_symbol.st_size.get(LE), elf_symbol.st_value.get(LE), elf_symbol.st_type());
+    let (size, value, kind) = (
+        elf_symbol.st_size.get(LE),
+        elf_symbol.st_value.get(LE),
+        elf_symbol.st_type(),
+    );
     let definition = match elf_symbol.st_shndx.get(LE) {
         elf::SHN_UNDEF if index == 0 || elf_symbol.st_bind() == elf::STB_LOCAL => Definition::Absolute(0),
         elf::SHN_UNDEF => Definition::Undefined,
         elf::SHN_ABS => Definition::Absolute(value),
         shndx @ (elf::SHN_COMMON | SHN_X86_64_LCOMMON) => {
             if !value.max(1).is_power_of_two() {
-                return Err(object.malformed(format!("common symbol {index}: alignment {value:#x} is not a power of two")));
+                return Err(object.malformed(format!(
+                    "common symbol {index}: alignment {value:#x} is not a power of two"
+                )));
             }
-            Definition::Common { align: value.max(1), offset: 0, large: shndx == SHN_X86_64_LCOMMON }
+            Definition::Common {
+                align: value.max(1),
+                offset: 0,
+                large: shndx == SHN_X86_64_LCOMMON,
+            }
         }
         _ => match object.symbol_section(index, elf_symbol)? {
-            Some(section) if object.sections[section].state != SectionState::Discarded => {
-                Definition::Section { section: u32::try_from(section).unwrap_or(u32::MAX), value }
-            }
+            Some(section) if object.sections[section].state != SectionState::Discarded => Definition::Section {
+                section: u32::try_from(section).unwrap_or(u32::MAX),
+                value,
+            },
             Some(_) if elf_symbol.st_bind() == elf::STB_LOCAL => Definition::Discarded,
             Some(_) => Definition::Undefined,
-            None => return Err(object.malformed(format!("symbol {index}: section index {:#x} is reserved", elf_symbol.st_shndx.get(LE).0))),
+            None => {
+                return Err(object.malformed(format!(
+                    "symbol {index}: section index {:#x} is reserved",
+                    elf_symbol.st_shndx.get(LE).0
+                )));
+            }
         },
     };
     // `name@VERSION` binds to that version; `name@@VERSION` defines the default one; a definition of `name@VERSION` is
     // found by its whole name only.
     let undefined = definition == Definition::Undefined;
-    let at = name.iter().position(|byte| *byte == b'@').filter(|at| *at > 0 && elf_symbol.st_bind() != elf::STB_LOCAL);
+    let at = name
+        .iter()
+        .position(|byte| *byte == b'@')
+        .filter(|at| *at > 0 && elf_symbol.st_bind() != elf::STB_LOCAL);
     let (name, key) = match at {
         Some(at) if undefined => (&name[..at], name),
         Some(at) if name[at..].starts_with(b"@@") => (&name[..at], &name[..at]),
@@ -431,7 +486,10 @@ fn precedence(old: &Symbol<'_>, new: &Symbol<'_>) -> Precedence {
 
 fn display(name: &[u8], version: Option<&[u8]>) -> String {
     let name = String::from_utf8_lossy(name);
-    version.map_or_else(|| name.to_string(), |version| format!("{name}@{}", String::from_utf8_lossy(version)))
+    version.map_or_else(
+        || name.to_string(),
+        |version| format!("{name}@{}", String::from_utf8_lossy(version)),
+    )
 }
 
 fn is_c_identifier(name: &[u8]) -> bool {
@@ -476,26 +534,53 @@ const LINKER_SYMBOLS: [(&[u8], LinkerSymbol); 28] = {
 };
 
 fn linker_symbol(name: &[u8]) -> Option<LinkerSymbol> {
-    LINKER_SYMBOLS.iter().find(|(known, _)| *known == name).map(|(_, symbol)| *symbol)
+    LINKER_SYMBOLS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, symbol)| *symbol)
 }
 
 /// What usually provides a symbol that is not found.
 fn hint(name: &[u8]) -> &'static str {
     const PROVIDERS: [(&[u8], &str); 14] = [
-        (b"__asan_", "the AddressSanitizer runtime: link the host with -fsanitize=address"),
-        (b"__tsan_", "the ThreadSanitizer runtime: link the host with -fsanitize=thread"),
-        (b"__msan_", "the MemorySanitizer runtime: link the host with -fsanitize=memory"),
+        (
+            b"__asan_",
+            "the AddressSanitizer runtime: link the host with -fsanitize=address",
+        ),
+        (
+            b"__tsan_",
+            "the ThreadSanitizer runtime: link the host with -fsanitize=thread",
+        ),
+        (
+            b"__msan_",
+            "the MemorySanitizer runtime: link the host with -fsanitize=memory",
+        ),
         (b"__ubsan_", "the UndefinedBehaviorSanitizer runtime, libubsan"),
         (b"__sanitizer_", "a sanitizer runtime"),
         (b"__llvm_profile_", "the profile runtime, libclang_rt.profile"),
         (b"llvm_gcda_", "the coverage runtime, libclang_rt.profile"),
         (b"__gcov_", "the coverage runtime, libgcov"),
         (b"__safestack_", "the SafeStack runtime"),
-        (b"__morestack", "split-stack code: compile without -fsplit-stack, or add libgcc.a"),
-        (b"__x86_indirect_thunk_", "compile with -mindirect-branch=thunk instead of thunk-extern"),
-        (b"__x86_return_thunk", "compile with -mfunction-return=thunk instead of thunk-extern"),
-        (b"__rust_", "rustc generates these when it links: add the allocator shim's object"),
+        (
+            b"__morestack",
+            "split-stack code: compile without -fsplit-stack, or add libgcc.a",
+        ),
+        (
+            b"__x86_indirect_thunk_",
+            "compile with -mindirect-branch=thunk instead of thunk-extern",
+        ),
+        (
+            b"__x86_return_thunk",
+            "compile with -mfunction-return=thunk instead of thunk-extern",
+        ),
+        (
+            b"__rust_",
+            "rustc generates these when it links: add the allocator shim's object",
+        ),
         (b"_Unwind_", "libgcc_s"),
     ];
-    PROVIDERS.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or("", |(_, hint)| hint)
+    PROVIDERS
+        .iter()
+        .find(|(prefix, _)| name.starts_with(prefix))
+        .map_or("", |(_, hint)| hint)
 }
