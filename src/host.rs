@@ -92,11 +92,11 @@ impl Host {
         let segments = libraries
             .flat_map(|library| &library.segments)
             .map(|segment| &segment.range);
-        let range = segments.fold(u64::MAX..0, |all, range| {
-            all.start.min(range.start)..all.end.max(range.end)
+        let (start, end) = segments.fold((u64::MAX, 0), |(start, end), range| {
+            (start.min(range.start), end.max(range.end))
         });
-        if range.start < range.end {
-            return range;
+        if start < end {
+            return start..end;
         }
         // A static program: be near its own functions.
         let here = copy_rule as fn(&str, &Library, u64) -> CopyRule as usize as u64;

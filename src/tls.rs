@@ -308,13 +308,15 @@ fn thread_ids() -> Result<Vec<i32>, MemoryError> {
         .collect())
 }
 
+/// A real-time signal that the C library does not use itself, from the end that programs rarely take theirs from.
 fn copy_signal() -> libc::c_int {
     libc::SIGRTMAX() - 3
 }
 
 fn send_copy_signal(thread: i32) -> bool {
+    let process = std::process::id();
     // SAFETY: tgkill takes no pointers; a thread that has ended since is reported, and not counted.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, copy_signal()) == 0 }
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, copy_signal()) == 0 }
 }
 
 /// The handler of the copy signal; the one that was there before comes back on drop.
