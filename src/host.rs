@@ -12,6 +12,8 @@ use object::LittleEndian as LE;
 use object::elf;
 use restub_loader::{CopyRule, Target, TargetKind};
 
+use crate::library_tls;
+
 /// A shared library, or the host program.
 #[derive(Debug)]
 struct Library {
@@ -104,12 +106,18 @@ impl Host {
     }
 
     /// The definition of a symbol, as the dynamic linker would find it. [`refresh`](Host::refresh) comes before.
-    pub(crate) fn find(&mut self, name: &str, version: Option<&str>) -> Option<Target> {
+    ///
+    /// `fixed_offset` asks for a thread-local variable's place in every thread, which a library that was loaded late
+    /// may still have to be given.
+    pub(crate) fn find(&mut self, name: &str, version: Option<&str>, fixed_offset: bool) -> Option<Target> {
         let gnu_hash = gnu_hash(name.as_bytes());
         for library in &mut self.libraries {
             let Some(symbol) = library.tables.find(name, gnu_hash, version) else {
                 continue;
             };
+            if fixed_offset {
+                library.fix_tls_offset(name, symbol);
+            }
             let target = library.target(name, version, symbol)?;
             library.pin();
             return Some(target);
@@ -253,6 +261,16 @@ impl Library {
             _ => TargetKind::Data(copy_rule(name, self, address)),
         };
         Some(Target { address, size, kind })
+    }
+
+    fn fix_tls_offset(&mut self, name: &str, symbol: &elf::Sym64<LE>) {
+        if let Some(tls) = &mut self.tls
+            && tls.block_offset.is_none()
+            && symbol.st_type() == elf::STT_TLS
+        {
+            let offset = library_tls::fixed_offset(&self.path, name);
+            tls.block_offset = offset.map(|offset| offset - symbol.st_value.get(LE).cast_signed());
+        }
     }
 
     fn is_constant(&self, address: u64) -> bool {

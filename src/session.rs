@@ -592,7 +592,7 @@ impl Resolver for Binder<'_> {
             return None;
         }
         self.host
-            .find(name, version)
+            .find(name, version, request.fixed_offset)
             .or_else(|| self.find_hidden(name))
             .or_else(|| self.find_in_default(name, &request))
     }
@@ -603,7 +603,7 @@ impl Binder<'_> {
     fn find_hidden(&mut self, name: &str) -> Option<Target> {
         const VERSIONED: [(&str, &str); 2] = [("__cpu_model", "GCC_4.8.0"), ("__cpu_indicator_init", "GCC_4.8.0")];
         let (_, version) = VERSIONED.iter().find(|(known, _)| *known == name)?;
-        self.host.find(name, Some(version))
+        self.host.find(name, Some(version), false)
     }
 
     fn find_in_default(&mut self, name: &str, request: &Request<'_>) -> Option<Target> {
@@ -616,7 +616,7 @@ impl Binder<'_> {
             }
             self.tried.push(library);
             if self.host.open(library).is_ok()
-                && let Some(target) = self.host.find(name, None)
+                && let Some(target) = self.host.find(name, None, request.fixed_offset)
             {
                 return Some(target);
             }

@@ -349,16 +349,17 @@ pub(crate) fn get_address_function() -> u64 {
 
 /// The entries for TLS descriptors.
 pub(crate) fn descriptors() -> TlsDescriptors {
-    let dynamic = if has_xsave() {
-        XSAVE_BYTES.store(xsave_bytes(), Ordering::Relaxed);
-        descriptor_dynamic_xsave as unsafe extern "C" fn() as usize as u64
-    } else {
-        descriptor_dynamic_fxsave as unsafe extern "C" fn() as usize as u64
-    };
-    TlsDescriptors {
-        fixed: descriptor_fixed as unsafe extern "C" fn() as usize as u64,
-        dynamic,
-    }
+    // CPUID costs microseconds in a virtual machine, so it is asked once.
+    static DESCRIPTORS: OnceLock<TlsDescriptors> = OnceLock::new();
+    *DESCRIPTORS.get_or_init(|| {
+        let dynamic = if has_xsave() {
+            XSAVE_BYTES.store(xsave_bytes(), Ordering::Relaxed);
+            descriptor_dynamic_xsave as unsafe extern "C" fn() as usize as u64
+        } else {
+            descriptor_dynamic_fxsave as unsafe extern "C" fn() as usize as u64
+        };
+        TlsDescriptors { fixed: descriptor_fixed as unsafe extern "C" fn() as usize as u64, dynamic }
+    })
 }
 
 /// `__tls_get_addr` for loaded code.
