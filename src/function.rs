@@ -18,8 +18,9 @@ impl<F: FunctionPointer> Function<'_, F> {
     /// A function of type `F` starts at `address`.
     pub(crate) unsafe fn new(address: u64) -> Self {
         // SAFETY: the caller's promise.
+        let pointer = unsafe { F::from_address(address) };
         Function {
-            pointer: unsafe { F::from_address(address) },
+            pointer,
             session: PhantomData,
         }
     }

@@ -12,6 +12,8 @@ use object::LittleEndian as LE;
 use object::elf;
 use restub_loader::{CopyRule, Target, TargetKind};
 
+use crate::library_tls;
+
 /// A shared library, or the host program.
 #[derive(Debug)]
 struct Library {
@@ -85,6 +87,17 @@ impl Host {
         Ok(())
     }
 
+    /// Whether a library whose file name starts with `library` defines symbols of a version.
+    pub(crate) fn has_version(&mut self, library: &str, version: &str) -> bool {
+        self.refresh();
+        let file_name = |path: &CStr| path.to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
+        let found = self
+            .libraries
+            .iter()
+            .find(|known| file_name(&known.path).starts_with(library));
+        found.is_some_and(|library| library.tables.version_index(version).is_some())
+    }
+
     /// The address range of the shared libraries, without the host program.
     pub(crate) fn library_range(&mut self) -> Range<u64> {
         self.refresh();
@@ -92,11 +105,11 @@ impl Host {
         let segments = libraries
             .flat_map(|library| &library.segments)
             .map(|segment| &segment.range);
-        let range = segments.fold(u64::MAX..0, |all, range| {
-            all.start.min(range.start)..all.end.max(range.end)
+        let (start, end) = segments.fold((u64::MAX, 0), |(start, end), range| {
+            (start.min(range.start), end.max(range.end))
         });
-        if range.start < range.end {
-            return range;
+        if start < end {
+            return start..end;
         }
         // A static program: be near its own functions.
         let here = copy_rule as fn(&str, &Library, u64) -> CopyRule as usize as u64;
@@ -104,12 +117,18 @@ impl Host {
     }
 
     /// The definition of a symbol, as the dynamic linker would find it. [`refresh`](Host::refresh) comes before.
-    pub(crate) fn find(&mut self, name: &str, version: Option<&str>) -> Option<Target> {
+    ///
+    /// `fixed_offset` asks for a thread-local variable's place in every thread, which a library that was loaded late
+    /// may still have to be given.
+    pub(crate) fn find(&mut self, name: &str, version: Option<&str>, fixed_offset: bool) -> Option<Target> {
         let gnu_hash = gnu_hash(name.as_bytes());
         for library in &mut self.libraries {
             let Some(symbol) = library.tables.find(name, gnu_hash, version) else {
                 continue;
             };
+            if fixed_offset {
+                library.fix_tls_offset(name, symbol);
+            }
             let target = library.target(name, version, symbol)?;
             library.pin();
             return Some(target);
@@ -253,6 +272,16 @@ impl Library {
             _ => TargetKind::Data(copy_rule(name, self, address)),
         };
         Some(Target { address, size, kind })
+    }
+
+    fn fix_tls_offset(&mut self, name: &str, symbol: &elf::Sym64<LE>) {
+        if let Some(tls) = &mut self.tls
+            && tls.block_offset.is_none()
+            && symbol.st_type() == elf::STT_TLS
+        {
+            let offset = library_tls::fixed_offset(&self.path, name);
+            tls.block_offset = offset.map(|offset| offset - symbol.st_value.get(LE).cast_signed());
+        }
     }
 
     fn is_constant(&self, address: u64) -> bool {

@@ -5,6 +5,7 @@ mod error;
 mod function;
 mod host;
 mod libraries;
+mod library_tls;
 mod memory;
 mod run;
 mod session;

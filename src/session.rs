@@ -15,7 +15,7 @@ use crate::function::{Function, FunctionPointer};
 use crate::host::{self, Host};
 use crate::memory::{ProcessMemory, Protection};
 use crate::run::{self, Arguments, Finalizer};
-use crate::unwind::Registration;
+use crate::unwind::UnwindTables;
 use crate::{builtins, libraries, tls};
 
 /// Names a loaded module; never reused within a session.
@@ -85,6 +85,7 @@ impl Builder {
         let arguments = Arguments::new(self.arguments.clone().unwrap_or_else(|| std::env::args_os().collect()));
         let state = State {
             memory,
+            unwind: UnwindTables::new(!host.has_version("libgcc_s.so", "GCC_13.0.0")),
             host,
             modules: BTreeMap::new(),
             symbols: FxHashMap::default(),
@@ -117,6 +118,7 @@ pub struct Session {
 #[derive(Debug)]
 struct State {
     memory: ProcessMemory,
+    unwind: UnwindTables,
     host: Host,
     modules: BTreeMap<ModuleId, Module>,
     symbols: FxHashMap<Box<str>, Entry>,
@@ -133,7 +135,6 @@ struct Module {
     image: Arc<Image>,
     /// The modules that this one is bound to.
     uses: Vec<ModuleId>,
-    unwind: Option<Registration>,
     finalizer: Arc<Finalizer>,
 }
 
@@ -205,19 +206,18 @@ impl Session {
             unsafe { state.prepare(&image) }
         });
         if let Err(error) = prepared {
-            state.discard(&image);
+            state.release(&image);
             return Err(error);
         }
         let finalizer = Finalizer::new(&image);
-        let unwind = image.eh_frame.map(|(address, _)| {
-            // SAFETY: the module holds the image for longer than the registration.
-            unsafe { Registration::new(address) }
-        });
+        if let Some((address, _)) = image.eh_frame {
+            // SAFETY: the image stays in memory until `discard`, which removes the table first.
+            unsafe { state.unwind.add(address) };
+        }
         let image = Arc::new(image);
         let id = state.publish(Module {
             image: Arc::clone(&image),
             uses,
-            unwind,
             finalizer: Arc::clone(&finalizer),
         });
         // Constructors may load modules of their own.
@@ -292,7 +292,6 @@ impl Session {
         drop(state);
         // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
         unsafe { removed.finalizer.run() };
-        drop(removed.unwind);
         self.lock().discard(&removed.image);
         Ok(())
     }
@@ -408,7 +407,6 @@ impl Drop for Session {
             let Some(removed) = removed else { continue };
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
-            drop(removed.unwind);
             self.lock().discard(&removed.image);
         }
     }
@@ -507,7 +505,16 @@ impl State {
         Some(module)
     }
 
+    /// Frees a module that was published, and withdrawn since.
     fn discard(&mut self, image: &Image) {
+        if let Some((address, _)) = image.eh_frame {
+            self.unwind.remove(address);
+        }
+        self.release(image);
+    }
+
+    /// Frees an image that nothing knows of.
+    fn release(&mut self, image: &Image) {
         if let Some(tls) = &image.tls {
             let request = TlsRequest {
                 size_bytes: tls.size_bytes,
@@ -592,7 +599,7 @@ impl Resolver for Binder<'_> {
             return None;
         }
         self.host
-            .find(name, version)
+            .find(name, version, request.fixed_offset)
             .or_else(|| self.find_hidden(name))
             .or_else(|| self.find_in_default(name, &request))
     }
@@ -603,7 +610,7 @@ impl Binder<'_> {
     fn find_hidden(&mut self, name: &str) -> Option<Target> {
         const VERSIONED: [(&str, &str); 2] = [("__cpu_model", "GCC_4.8.0"), ("__cpu_indicator_init", "GCC_4.8.0")];
         let (_, version) = VERSIONED.iter().find(|(known, _)| *known == name)?;
-        self.host.find(name, Some(version))
+        self.host.find(name, Some(version), false)
     }
 
     fn find_in_default(&mut self, name: &str, request: &Request<'_>) -> Option<Target> {
@@ -616,7 +623,7 @@ impl Binder<'_> {
             }
             self.tried.push(library);
             if self.host.open(library).is_ok()
-                && let Some(target) = self.host.find(name, None)
+                && let Some(target) = self.host.find(name, None, request.fixed_offset)
             {
                 return Some(target);
             }

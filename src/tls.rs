@@ -308,13 +308,15 @@ fn thread_ids() -> Result<Vec<i32>, MemoryError> {
         .collect())
 }
 
+/// A real-time signal that the C library does not use itself, from the end that programs rarely take theirs from.
 fn copy_signal() -> libc::c_int {
     libc::SIGRTMAX() - 3
 }
 
 fn send_copy_signal(thread: i32) -> bool {
+    let process = std::process::id();
     // SAFETY: tgkill takes no pointers; a thread that has ended since is reported, and not counted.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, copy_signal()) == 0 }
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, copy_signal()) == 0 }
 }
 
 /// The handler of the copy signal; the one that was there before comes back on drop.
@@ -347,16 +349,20 @@ pub(crate) fn get_address_function() -> u64 {
 
 /// The entries for TLS descriptors.
 pub(crate) fn descriptors() -> TlsDescriptors {
-    let dynamic = if has_xsave() {
-        XSAVE_BYTES.store(xsave_bytes(), Ordering::Relaxed);
-        descriptor_dynamic_xsave as unsafe extern "C" fn() as usize as u64
-    } else {
-        descriptor_dynamic_fxsave as unsafe extern "C" fn() as usize as u64
-    };
-    TlsDescriptors {
-        fixed: descriptor_fixed as unsafe extern "C" fn() as usize as u64,
-        dynamic,
-    }
+    // CPUID costs microseconds in a virtual machine, so it is asked once.
+    static DESCRIPTORS: OnceLock<TlsDescriptors> = OnceLock::new();
+    *DESCRIPTORS.get_or_init(|| {
+        let dynamic = if has_xsave() {
+            XSAVE_BYTES.store(xsave_bytes(), Ordering::Relaxed);
+            descriptor_dynamic_xsave as unsafe extern "C" fn() as usize as u64
+        } else {
+            descriptor_dynamic_fxsave as unsafe extern "C" fn() as usize as u64
+        };
+        TlsDescriptors {
+            fixed: descriptor_fixed as unsafe extern "C" fn() as usize as u64,
+            dynamic,
+        }
+    })
 }
 
 /// `__tls_get_addr` for loaded code.

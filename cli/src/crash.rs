@@ -81,8 +81,10 @@ extern "C" fn report(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
             .hex(at - function.start);
     }
     if matches!(signal, libc::SIGSEGV | libc::SIGBUS) {
-        // SAFETY: the kernel passes the signal's information, and these two have an address.
-        let address = unsafe { (*info).si_addr() };
+        // SAFETY: the kernel passes the signal's information.
+        let info = unsafe { &*info };
+        // SAFETY: these two signals come with an address.
+        let address = unsafe { info.si_addr() };
         message.text(", address ").hex(address as u64);
     }
     message.text("\n");

@@ -326,7 +326,7 @@ impl Linked<'_, '_> {
                 values.block = tls.offset;
                 values.module = tls.module;
                 if row.need == Need::TlsLe {
-                    values.tp = tls.from_thread_pointer()?;
+                    values.tp = tls.thread_pointer_offset()?;
                 }
             }
         }
@@ -444,7 +444,7 @@ impl Linked<'_, '_> {
         }
         if slots.tls_ie != NO_SLOT {
             let offset = tls
-                .from_thread_pointer()
+                .thread_pointer_offset()
                 .map_err(|reason| scan::symbol_error(self.unit, symbol, Need::TlsIe, reason))?;
             set(slots.tls_ie, offset);
         }
@@ -454,7 +454,7 @@ impl Linked<'_, '_> {
                 .descriptors
                 .ok_or(refused)
                 .map_err(|reason| scan::symbol_error(self.unit, symbol, Need::TlsDesc, reason))?;
-            if let Ok(offset) = tls.from_thread_pointer() {
+            if let Ok(offset) = tls.thread_pointer_offset() {
                 set(slots.tls_desc, descriptors.fixed);
                 set(slots.tls_desc + 1, offset);
             } else {
@@ -512,7 +512,7 @@ pub(crate) struct ThreadLocal {
 }
 
 impl ThreadLocal {
-    fn from_thread_pointer(self) -> Result<u64, RelocationError> {
+    fn thread_pointer_offset(self) -> Result<u64, RelocationError> {
         let reason = if self.own {
             "the module's block has none"
         } else {

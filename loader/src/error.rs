@@ -42,7 +42,7 @@ pub enum Error {
     #[error("{place}: {kind} against {symbol}: {reason}")]
     Relocation {
         /// Where the relocation stands.
-        place: Place,
+        place: Box<Place>,
         /// The psABI's name of the type, or its number.
         kind: String,
         /// The symbol, or the section it stands for.

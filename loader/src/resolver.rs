@@ -20,6 +20,8 @@ pub struct Request<'a> {
     pub version: Option<&'a [u8]>,
     /// Whether the link succeeds without a definition.
     pub weak: bool,
+    /// Whether code wants the fixed offset of a thread-local variable from the thread pointer.
+    pub fixed_offset: bool,
 }
 
 /// Resolves nothing.

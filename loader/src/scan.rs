@@ -391,11 +391,11 @@ pub(crate) fn error(
 ) -> Error {
     let id = unit.symbol_ids[object].get(relocation.symbol as usize);
     Error::Relocation {
-        place: Place {
+        place: Box::new(Place {
             object: unit.objects[object].name.clone(),
             section: unit.objects[object].sections[section].display_name(),
             offset: relocation.offset,
-        },
+        }),
         kind: Row::name_of(relocation.number),
         symbol: id.map_or_else(|| format!("symbol {}", relocation.symbol), |id| unit.display(*id)),
         reason,

@@ -303,6 +303,7 @@ impl<'data> Unit<'data> {
                 name,
                 version: symbol.version(),
                 weak: symbol.weak_reference || unique,
+                fixed_offset: symbol.needs.has(Needs::TLS_IE) || symbol.needs.has(Needs::TLS_LE),
             };
             let supplied = if unique { None } else { self.linker_symbol(name) };
             let definition = match supplied {
