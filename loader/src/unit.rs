@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::archive::Archive;
 use crate::error::{Error, Result, Undefined};
+use crate::memory::SegmentKind;
 use crate::object::{ElfSymbol, Object, SHN_X86_64_LCOMMON, SectionState};
 use crate::resolver::{Request, Resolver, Target};
 use crate::scan::Needs;
@@ -88,9 +89,9 @@ pub(crate) enum LinkerSymbol {
     Got,
     DsoHandle,
     TlsModuleBase,
-    SegmentStart(u8),
-    SegmentFilledEnd(u8),
-    SegmentEnd(u8),
+    SegmentStart(SegmentKind),
+    SegmentFilledEnd(SegmentKind),
+    SegmentEnd(SegmentKind),
     EhFrame,
     /// The bounds of the `.preinit_array`, `.init_array` or `.fini_array` sections.
     ArrayStart(u8),
@@ -500,28 +501,28 @@ fn is_c_identifier(name: &[u8]) -> bool {
 
 /// The names that mean something of the image itself, whatever another image or the host defines under them.
 const LINKER_SYMBOLS: [(&[u8], LinkerSymbol); 28] = {
-    use crate::memory::SegmentKind::{Code, Data, ReadOnly};
     use LinkerSymbol as S;
+    use SegmentKind::{Code, Data, ReadOnly};
     [
         (b"_GLOBAL_OFFSET_TABLE_", S::Got),
         (b"__dso_handle", S::DsoHandle),
         (b"_TLS_MODULE_BASE_", S::TlsModuleBase),
-        (b"__executable_start", S::SegmentStart(Code as u8)),
-        (b"__ehdr_start", S::SegmentStart(Code as u8)),
-        (b"etext", S::SegmentEnd(Code as u8)),
-        (b"_etext", S::SegmentEnd(Code as u8)),
-        (b"__etext", S::SegmentEnd(Code as u8)),
-        (b"data_start", S::SegmentStart(Data as u8)),
-        (b"__data_start", S::SegmentStart(Data as u8)),
-        (b"edata", S::SegmentFilledEnd(Data as u8)),
-        (b"_edata", S::SegmentFilledEnd(Data as u8)),
-        (b"__bss_start", S::SegmentFilledEnd(Data as u8)),
-        (b"__TMC_END__", S::SegmentFilledEnd(Data as u8)),
-        (b"end", S::SegmentEnd(Data as u8)),
-        (b"_end", S::SegmentEnd(Data as u8)),
+        (b"__executable_start", S::SegmentStart(Code)),
+        (b"__ehdr_start", S::SegmentStart(Code)),
+        (b"etext", S::SegmentEnd(Code)),
+        (b"_etext", S::SegmentEnd(Code)),
+        (b"__etext", S::SegmentEnd(Code)),
+        (b"data_start", S::SegmentStart(Data)),
+        (b"__data_start", S::SegmentStart(Data)),
+        (b"edata", S::SegmentFilledEnd(Data)),
+        (b"_edata", S::SegmentFilledEnd(Data)),
+        (b"__bss_start", S::SegmentFilledEnd(Data)),
+        (b"__TMC_END__", S::SegmentFilledEnd(Data)),
+        (b"end", S::SegmentEnd(Data)),
+        (b"_end", S::SegmentEnd(Data)),
         (b"__GNU_EH_FRAME_HDR", S::EhFrame),
         (b"__EH_FRAME_BEGIN__", S::EhFrame),
-        (b"__FRAME_END__", S::SegmentEnd(ReadOnly as u8)),
+        (b"__FRAME_END__", S::SegmentEnd(ReadOnly)),
         (b"__preinit_array_start", S::ArrayStart(0)),
         (b"__preinit_array_end", S::ArrayEnd(0)),
         (b"__init_array_start", S::ArrayStart(1)),
