@@ -210,8 +210,10 @@ impl<'data> Unit<'data> {
     }
 
     fn replace(&mut self, id: SymbolId, new: Symbol<'data>) {
-        let visibility = self.symbols[id.0 as usize].visibility;
+        let Symbol { visibility, needs, .. } = self.symbols[id.0 as usize];
         self.symbols[id.0 as usize] = new;
+        // Objects that were scanned before the definition came have asked for slots already.
+        self.symbols[id.0 as usize].needs.add(needs);
         self.restrict(id, visibility);
     }
 
@@ -264,6 +266,13 @@ impl<'data> Unit<'data> {
         archives: &mut [Archive<'data>],
         resolver: &mut dyn Resolver,
     ) -> Result<bool> {
+        let before = self.objects.len();
+        // A member may turn a weak reference that was passed over into a strong one, so the search starts again.
+        while self.take_members_once(archives, resolver)? {}
+        Ok(self.objects.len() > before)
+    }
+
+    fn take_members_once(&mut self, archives: &mut [Archive<'data>], resolver: &mut dyn Resolver) -> Result<bool> {
         let mut taken = false;
         let mut next = 0;
         while next < self.symbols.len() {
@@ -452,7 +461,8 @@ fn read_symbol<'data>(
         kind,
         binding: elf_symbol.st_bind(),
         visibility: elf_symbol.st_visibility(),
-        weak_reference: undefined && elf_symbol.st_bind() == elf::STB_WEAK,
+        // A definition that went with its group asks for the chosen one, weak or not.
+        weak_reference: elf_symbol.st_shndx.get(LE) == elf::SHN_UNDEF && elf_symbol.st_bind() == elf::STB_WEAK,
         object: number,
         needs: Needs::default(),
         slots: NO_SLOTS,
