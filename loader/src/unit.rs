@@ -337,7 +337,7 @@ impl<'data> Unit<'data> {
             object
                 .sections
                 .iter()
-                .any(|s| s.state == SectionState::Loaded && s.name == section)
+                .any(|s| s.state == SectionState::Loaded && s.name == section && !s.is_tls())
         });
         if !exists || !is_c_identifier(section) {
             return None;
@@ -481,7 +481,7 @@ enum Precedence {
 }
 
 fn precedence(old: &Symbol<'_>, new: &Symbol<'_>) -> Precedence {
-    use Definition::{Common, Undefined};
+    use Definition::{Absolute, Common, Undefined};
     match (old.definition, new.definition) {
         (_, Undefined) => Precedence::Reference,
         (Undefined, _) => Precedence::New,
@@ -492,6 +492,7 @@ fn precedence(old: &Symbol<'_>, new: &Symbol<'_>) -> Precedence {
         (Common { .. }, _) => Precedence::New,
         _ if new.is_weak() => Precedence::Old,
         _ if old.is_weak() => Precedence::New,
+        (Absolute(one), Absolute(other)) if one == other => Precedence::Old,
         _ => Precedence::Conflict,
     }
 }
