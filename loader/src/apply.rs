@@ -178,7 +178,7 @@ impl Linked<'_, '_> {
     /// The bytes of a section that are loaded: all, but for an unwind table's own terminator.
     fn loaded_bytes<'a>(&self, section: &Section<'a>, segment: SegmentKind, offset: u64) -> &'a [u8] {
         match self.layout.eh_frame {
-            Some((start, size)) if segment == SegmentKind::ReadOnly && (start..start + size).contains(&offset) => {
+            Some((start, size)) if segment == SegmentKind::ReadOnly && (start..=start + size).contains(&offset) => {
                 crate::layout::eh_frame_bytes(section)
             }
             _ => section.data,
