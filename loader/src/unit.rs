@@ -444,6 +444,7 @@ fn read_symbol<'data>(
     // `name@VERSION` binds to that version; `name@@VERSION` defines the default one; a definition of `name@VERSION` is
     // found by its whole name only.
     let undefined = definition == Definition::Undefined;
+    let is_shared_ifunc = kind == elf::STT_GNU_IFUNC && !undefined && elf_symbol.st_bind() != elf::STB_LOCAL;
     let at = name
         .iter()
         .position(|byte| *byte == b'@')
@@ -464,7 +465,8 @@ fn read_symbol<'data>(
         // A definition that went with its group asks for the chosen one, weak or not.
         weak_reference: elf_symbol.st_shndx.get(LE) == elf::SHN_UNDEF && elf_symbol.st_bind() == elf::STB_WEAK,
         object: number,
-        needs: Needs::default(),
+        // Others may look an IFUNC up, and then its address has to be that of a PLT entry.
+        needs: if is_shared_ifunc { Needs::PLT } else { Needs::default() },
         slots: NO_SLOTS,
         address: 0,
     })
