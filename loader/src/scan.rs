@@ -315,7 +315,10 @@ fn decide_address(unit: &mut Unit<'_>, id: usize, window: Window, tables: &mut T
         slots.plt = tables.plt();
         slots.plt_got = tables.words(1);
     }
-    let reached = !far || copied || slots.canonical_plt;
+    let reached = match outside {
+        Some(_) => !far || copied || slots.canonical_plt,
+        None => window.reaches_itself(),
+    };
     if needs.has(Needs::RELAXABLE) && reached && !is_large(unit, id) {
         unit.symbols[id].needs.add(Needs::RELAXED);
     }
