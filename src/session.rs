@@ -103,6 +103,9 @@ impl Builder {
     }
 }
 
+/// How far behind a symbol without a size an address may be and still be said to lie in it.
+const UNSIZED_BYTES: u64 = 4096;
+
 /// Loaded modules and their symbols.
 ///
 /// Every method takes `&self`, and may be called from any thread. Dropping a session unloads all of its modules, the
@@ -200,7 +203,7 @@ impl Session {
     pub unsafe fn load(&self, inputs: &[Input<'_>]) -> Result<ModuleId> {
         let mut state = self.lock();
         state.host.refresh();
-        let (image, uses) = self.link(&mut state, inputs)?;
+        let (image, uses) = self.link(&mut state, inputs, self.options.detail, false)?;
         let prepared = state.check_duplicates(&image).and_then(|()| {
             // SAFETY: the caller trusts the code.
             unsafe { state.prepare(&image) }
@@ -230,7 +233,29 @@ impl Session {
         Ok(id)
     }
 
-    fn link(&self, state: &mut State, inputs: &[Input<'_>]) -> Result<(Image, Vec<ModuleId>)> {
+    /// Links objects as [`load`](Session::load) would, and gives the memory back: nothing runs, and nothing is defined.
+    ///
+    /// The image has every detail and the trace of its relocations; its addresses mean nothing any more. Default
+    /// libraries are opened as for a load.
+    ///
+    /// # Errors
+    /// Those of [`load`](Session::load).
+    pub fn plan(&self, inputs: &[Input<'_>]) -> Result<Image> {
+        let mut state = self.lock();
+        state.host.refresh();
+        let (image, _) = self.link(&mut state, inputs, Detail::Full, true)?;
+        state.discard(&image);
+        state.check_duplicates(&image)?;
+        Ok(image)
+    }
+
+    fn link(
+        &self,
+        state: &mut State,
+        inputs: &[Input<'_>],
+        detail: Detail,
+        trace: bool,
+    ) -> Result<(Image, Vec<ModuleId>)> {
         let State {
             memory,
             host,
@@ -240,9 +265,10 @@ impl Session {
             ..
         } = state;
         let options = Options {
-            detail: self.options.detail,
-            trace: false,
+            detail,
+            trace,
             limits: self.options.limits,
+            ..Options::default()
         };
         let defaults = self.options.default_libraries;
         let mut binder = Binder {
@@ -367,6 +393,32 @@ impl Session {
     #[must_use]
     pub fn image(&self, module: ModuleId) -> Option<Arc<Image>> {
         self.lock().modules.get(&module).map(|module| Arc::clone(&module.image))
+    }
+
+    /// Tells `found` the function that an address lies in, its offset in that function, and the object it is from.
+    /// Returns whether there is one; local functions are known with [`Detail::Full`] only.
+    ///
+    /// It neither allocates nor waits, so that a signal handler may call it. While another thread loads or unloads, it
+    /// finds nothing.
+    pub fn function_at(&self, address: u64, found: impl FnOnce(&str, u64, &str)) -> bool {
+        let Ok(state) = self.state.try_lock() else {
+            return false;
+        };
+        let symbols = state.modules.values().flat_map(|module| {
+            let functions = module.image.symbols.iter().filter(|s| s.kind == SymbolKind::Function);
+            functions.map(|symbol| (symbol, &module.image.objects))
+        });
+        // Functions written in assembly may have no size; the others are not larger than they say.
+        let near = symbols.filter(|(symbol, _)| {
+            let offset = address.wrapping_sub(symbol.address);
+            offset < symbol.size || (symbol.size == 0 && offset < UNSIZED_BYTES)
+        });
+        let Some((symbol, objects)) = near.max_by_key(|(symbol, _)| symbol.address) else {
+            return false;
+        };
+        let object = objects.get(symbol.object as usize).map_or("", String::as_str);
+        found(&symbol.name, address - symbol.address, object);
+        true
     }
 
     /// The loaded modules, in the order in which they were loaded.
