@@ -26,9 +26,13 @@ pub(crate) struct UnwindTables {
     groups: Vec<Group>,
 }
 
-/// Addresses of tables, and a zero at the end. Boxed, because libgcc keeps the address.
+/// The address of [`EMPTY`], those of tables, and a zero. Boxed, because libgcc keeps the address.
 #[derive(Debug, Default)]
 struct Group(Box<[u64]>);
+
+/// A table without records. libgcc takes a list for empty if the first *four* bytes of it are zero, as they are of an
+/// address that is a multiple of 4 GiB: so every list starts with this one, whose address never is.
+static EMPTY: [u32; 2] = [0; 2];
 
 impl UnwindTables {
     /// `grouped` is for a libgcc before 13.
@@ -49,7 +53,11 @@ impl UnwindTables {
             unsafe { __register_frame(pointer(address)) };
             return;
         }
-        if self.groups.last().is_none_or(|group| group.0.len() > GROUP_MODULES) {
+        if self
+            .groups
+            .last()
+            .is_none_or(|group| group.tables().len() >= GROUP_MODULES)
+        {
             self.groups.push(Group::default());
         }
         if let Some(last) = self.groups.last_mut() {
@@ -85,15 +93,18 @@ impl UnwindTables {
 
 impl Group {
     fn tables(&self) -> &[u64] {
-        self.0.split_last().map_or(&[], |(_, tables)| tables)
+        match &*self.0 {
+            [_, tables @ .., _] => tables,
+            _ => &[],
+        }
     }
 
-    fn replace(&mut self, mut tables: Vec<u64>) {
-        let new = if tables.is_empty() {
-            Box::default()
-        } else {
-            tables.push(0);
-            tables.into_boxed_slice()
+    fn replace(&mut self, tables: Vec<u64>) {
+        // The second word of the pair, whose address cannot be such a multiple.
+        let empty = (&raw const EMPTY[1]).expose_provenance() as u64;
+        let new: Box<[u64]> = match tables.as_slice() {
+            [] => Box::default(),
+            tables => [&[empty], tables, &[0]].concat().into(),
         };
         if !new.is_empty() {
             // SAFETY: the list ends with zero, its tables are in memory, and the box keeps its address while it is

@@ -28,6 +28,8 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .detail(Detail::Full)
         .default_libraries(!arguments.no_default_libs)
         .finalize_at_exit(true)
+        .gdb(arguments.gdb)
+        .perf(arguments.perf)
         .arguments(argv)
         .build();
     for definition in &arguments.definitions {
