@@ -405,7 +405,12 @@ impl Session {
         let Ok(state) = self.state.try_lock() else {
             return false;
         };
-        let symbols = state.modules.values().flat_map(|module| {
+        let modules = state.modules.values().filter(|module| {
+            let placement = &module.image.placement;
+            let code = restub_loader::SegmentKind::Code as usize;
+            address.wrapping_sub(placement.addresses[code]) < placement.sizes[code].total_bytes
+        });
+        let symbols = modules.flat_map(|module| {
             let functions = module.image.symbols.iter().filter(|s| s.kind == SymbolKind::Function);
             functions.map(|symbol| (symbol, &module.image.objects))
         });
