@@ -15,7 +15,7 @@ use crate::function::{Function, FunctionPointer};
 use crate::host::{self, Host};
 use crate::memory::{ProcessMemory, Protection};
 use crate::run::{self, Arguments, Finalizer};
-use crate::unwind::Registration;
+use crate::unwind::UnwindTables;
 use crate::{builtins, libraries, tls};
 
 /// Names a loaded module; never reused within a session.
@@ -85,6 +85,7 @@ impl Builder {
         let arguments = Arguments::new(self.arguments.clone().unwrap_or_else(|| std::env::args_os().collect()));
         let state = State {
             memory,
+            unwind: UnwindTables::new(!host.has_version("libgcc_s.so", "GCC_13.0.0")),
             host,
             modules: BTreeMap::new(),
             symbols: FxHashMap::default(),
@@ -120,6 +121,7 @@ pub struct Session {
 #[derive(Debug)]
 struct State {
     memory: ProcessMemory,
+    unwind: UnwindTables,
     host: Host,
     modules: BTreeMap<ModuleId, Module>,
     symbols: FxHashMap<Box<str>, Entry>,
@@ -136,7 +138,6 @@ struct Module {
     image: Arc<Image>,
     /// The modules that this one is bound to.
     uses: Vec<ModuleId>,
-    unwind: Option<Registration>,
     finalizer: Arc<Finalizer>,
 }
 
@@ -208,19 +209,18 @@ impl Session {
             unsafe { state.prepare(&image) }
         });
         if let Err(error) = prepared {
-            state.discard(&image);
+            state.release(&image);
             return Err(error);
         }
         let finalizer = Finalizer::new(&image);
-        let unwind = image.eh_frame.map(|(address, _)| {
-            // SAFETY: the module holds the image for longer than the registration.
-            unsafe { Registration::new(address) }
-        });
+        if let Some((address, _)) = image.eh_frame {
+            // SAFETY: the image stays in memory until `discard`, which removes the table first.
+            unsafe { state.unwind.add(address) };
+        }
         let image = Arc::new(image);
         let id = state.publish(Module {
             image: Arc::clone(&image),
             uses,
-            unwind,
             finalizer: Arc::clone(&finalizer),
         });
         // Constructors may load modules of their own.
@@ -318,7 +318,6 @@ impl Session {
         drop(state);
         // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
         unsafe { removed.finalizer.run() };
-        drop(removed.unwind);
         self.lock().discard(&removed.image);
         Ok(())
     }
@@ -465,7 +464,6 @@ impl Drop for Session {
             let Some(removed) = removed else { continue };
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
-            drop(removed.unwind);
             self.lock().discard(&removed.image);
         }
     }
@@ -564,7 +562,16 @@ impl State {
         Some(module)
     }
 
+    /// Frees a module that was published, and withdrawn since.
     fn discard(&mut self, image: &Image) {
+        if let Some((address, _)) = image.eh_frame {
+            self.unwind.remove(address);
+        }
+        self.release(image);
+    }
+
+    /// Frees an image that nothing knows of.
+    fn release(&mut self, image: &Image) {
         if let Some(tls) = &image.tls {
             let request = TlsRequest {
                 size_bytes: tls.size_bytes,
