@@ -375,18 +375,26 @@ impl Session {
 
     /// Calls a `main`-like function with the session's [arguments](Builder::arguments) and the environment.
     ///
+    /// As in an ordinary program, nothing lies behind `main`: a C++ exception that it lets out ends the process by
+    /// `std::terminate`, and `pthread_exit` in it ends the thread.
+    ///
     /// # Errors
     /// [`Error::NoSuchSymbol`] and [`Error::NotAFunction`].
     ///
     /// # Safety
     /// The function has the type `int (int, char **, char **)`, or one that ignores some of these parameters.
     pub unsafe fn run_main(&self, name: &str) -> Result<c_int> {
-        type Main =
-            unsafe extern "C-unwind" fn(c_int, *const *const std::ffi::c_char, *const *const std::ffi::c_char) -> c_int;
         // SAFETY: the caller's promise.
-        let main = unsafe { self.function::<Main>(name) }?;
+        let main = unsafe { self.function::<run::Main>(name) }?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { main(self.arguments.count(), self.arguments.pointer(), run::environment()) })
+        Ok(unsafe {
+            run::call_main(
+                *main,
+                self.arguments.count(),
+                self.arguments.pointer(),
+                run::environment(),
+            )
+        })
     }
 
     /// Where a module's parts are, as far as [`Builder::detail`] asked for.

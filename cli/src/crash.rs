@@ -68,9 +68,10 @@ extern "C" fn report(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         message.text(" outside of the loaded code");
         message.caller(stack);
     }
-    if matches!(signal, libc::SIGSEGV | libc::SIGBUS) {
-        // SAFETY: the kernel passes the signal's information.
-        let info = unsafe { &*info };
+    // SAFETY: the kernel passes the signal's information.
+    let info = unsafe { &*info };
+    // A signal that a process sent has no address.
+    if matches!(signal, libc::SIGSEGV | libc::SIGBUS) && info.si_code > 0 {
         // SAFETY: these two signals have an address.
         let address = unsafe { info.si_addr() } as u64;
         message.text(", address ").hex(address);

@@ -202,7 +202,12 @@ fn map(image: &Image) -> String {
         let mut lines = Vec::new();
         let in_segment =
             |section: &&restub::loader::ImageSection| report::segment_name(section.segment) == segment.kind;
-        for section in image.sections.iter().filter(in_segment) {
+        for section in image
+            .sections
+            .iter()
+            .filter(in_segment)
+            .filter(|section| section.size > 0)
+        {
             let object = section
                 .object
                 .map_or("(made by restub)", |object| &image.objects[object as usize]);
