@@ -1,5 +1,6 @@
 //! Calls into loaded code that the loader itself makes: constructors, destructors, IFUNC resolvers.
 
+use std::arch::naked_asm;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
@@ -72,6 +73,34 @@ pub(crate) unsafe fn resolve(ifunc: &Ifunc) -> u64 {
     let resolver: Resolver = unsafe { std::mem::transmute(ifunc.resolver as usize) };
     // SAFETY: the caller's promise.
     unsafe { resolver() }
+}
+
+/// C's `main`.
+pub(crate) type Main = unsafe extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
+
+/// Calls a `main`. The frame has no unwind information on purpose: unwinding ends here, as it does in the C start files,
+/// and does not reach Rust's frames, which would stop a foreign exception with a message of their own.
+///
+/// # Safety
+/// The function is a `main`, and its author's code may be called.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_main(
+    main: Main,
+    count: c_int,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> c_int {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "mov rax, rdi",
+        "mov edi, esi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "call rax",
+        "pop rbp",
+        "ret",
+    )
 }
 
 /// Runs an image's constructors: `.preinit_array`, then `.init_array` and `.ctors` by priority.

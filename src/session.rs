@@ -372,18 +372,26 @@ impl Session {
 
     /// Calls a `main`-like function with the session's [arguments](Builder::arguments) and the environment.
     ///
+    /// As in an ordinary program, nothing lies behind `main`: a C++ exception that it lets out ends the process by
+    /// `std::terminate`, and `pthread_exit` in it ends the thread.
+    ///
     /// # Errors
     /// [`Error::NoSuchSymbol`] and [`Error::NotAFunction`].
     ///
     /// # Safety
     /// The function has the type `int (int, char **, char **)`, or one that ignores some of these parameters.
     pub unsafe fn run_main(&self, name: &str) -> Result<c_int> {
-        type Main =
-            unsafe extern "C-unwind" fn(c_int, *const *const std::ffi::c_char, *const *const std::ffi::c_char) -> c_int;
         // SAFETY: the caller's promise.
-        let main = unsafe { self.function::<Main>(name) }?;
+        let main = unsafe { self.function::<run::Main>(name) }?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { main(self.arguments.count(), self.arguments.pointer(), run::environment()) })
+        Ok(unsafe {
+            run::call_main(
+                *main,
+                self.arguments.count(),
+                self.arguments.pointer(),
+                run::environment(),
+            )
+        })
     }
 
     /// Where a module's parts are, as far as [`Builder::detail`] asked for.
@@ -401,7 +409,12 @@ impl Session {
         let Ok(state) = self.state.try_lock() else {
             return false;
         };
-        let symbols = state.modules.values().flat_map(|module| {
+        let modules = state.modules.values().filter(|module| {
+            let placement = &module.image.placement;
+            let code = restub_loader::SegmentKind::Code as usize;
+            address.wrapping_sub(placement.addresses[code]) < placement.sizes[code].total_bytes
+        });
+        let symbols = modules.flat_map(|module| {
             let functions = module.image.symbols.iter().filter(|s| s.kind == SymbolKind::Function);
             functions.map(|symbol| (symbol, &module.image.objects))
         });

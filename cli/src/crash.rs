@@ -2,65 +2,54 @@
 
 use std::sync::OnceLock;
 
-use restub::loader::{Image, SymbolKind};
+use restub::Session;
 
-/// The functions of the loaded program, by address.
-static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
+/// The session whose functions are named.
+static SESSION: OnceLock<&'static Session> = OnceLock::new();
 
-struct Function {
-    start: u64,
-    end: u64,
-    /// `signal` goes before this: ` in NAME (OBJECT)`.
-    words: String,
-}
-
-const SIGNALS: [(libc::c_int, &str); 5] = [
+const SIGNALS: [(libc::c_int, &str); 7] = [
     (libc::SIGSEGV, "SIGSEGV"),
     (libc::SIGBUS, "SIGBUS"),
     (libc::SIGILL, "SIGILL"),
     (libc::SIGFPE, "SIGFPE"),
     (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGSYS, "SIGSYS"),
+    (libc::SIGABRT, "SIGABRT"),
 ];
 
-/// Has crashes in the image reported from now on.
+/// Bytes of the stack on which crashes are reported: that of the program may be full.
+const STACK_BYTES: usize = 64 * 1024;
+/// How far up the stack a caller is looked for.
+const SEARCHED_BYTES: u64 = 256 * 1024;
+/// A fault this close to the stack pointer means that the stack is full; one frame may be skipped.
+const OVERFLOW_BYTES: u64 = 64 * 1024;
+const PAGE_BYTES: u64 = restub::loader::PAGE_BYTES;
+
+/// Has crashes reported from now on, with the functions of a session.
 ///
-/// A signal that something handles already, such as the program's constructors, is left alone.
-pub(crate) fn report_in(image: &Image) {
-    let functions = image
-        .symbols
-        .iter()
-        .filter(|symbol| symbol.kind == SymbolKind::Function);
-    let mut functions: Vec<Function> = functions
-        .map(|symbol| Function {
-            start: symbol.address,
-            end: symbol.address + symbol.size.max(1),
-            words: format!("{} ({})", symbol.name, image.objects[symbol.object as usize]),
-        })
-        .collect();
-    functions.sort_by_key(|function| function.start);
-    if FUNCTIONS.set(functions).is_err() {
+/// The program may still handle these signals itself. Threads that it starts are reported as well, except when their
+/// stack is full, because they have no other one.
+pub(crate) fn report_in(session: &'static Session) {
+    if SESSION.set(session).is_err() {
         return;
     }
+    let stack: &'static mut [u8] = Box::leak(vec![0; STACK_BYTES].into_boxed_slice());
+    let stack = libc::stack_t {
+        ss_sp: stack.as_mut_ptr().cast(),
+        ss_flags: 0,
+        ss_size: stack.len(),
+    };
+    // SAFETY: the memory is never freed, and nothing else uses it.
+    unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
     for (signal, _) in SIGNALS {
         // SAFETY: a sigaction of zeros is valid: default action, empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        let mut old = action;
-        // SAFETY: only reads the present action.
-        unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) };
-        if old.sa_sigaction != libc::SIG_DFL && !is_rusts(signal) {
-            continue;
-        }
         action.sa_sigaction = report as extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) as usize;
         // After one signal the default action is back, so that returning to the instruction ends the process by it.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
         // SAFETY: the handler does only what is allowed in a signal handler.
         unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     }
-}
-
-/// Rust's runtime handles these two to report stack overflows of its own threads.
-fn is_rusts(signal: libc::c_int) -> bool {
-    matches!(signal, libc::SIGSEGV | libc::SIGBUS)
 }
 
 extern "C" fn report(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
@@ -70,34 +59,31 @@ extern "C" fn report(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         .map_or("signal", |(_, name)| name);
     // SAFETY: the kernel passes the context of the interrupted thread.
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-    let at = context.uc_mcontext.gregs[libc::REG_RIP as usize].cast_unsigned();
+    let register = |number: libc::c_int| context.uc_mcontext.gregs[number as usize].cast_unsigned();
+    let (at, stack) = (register(libc::REG_RIP), register(libc::REG_RSP));
     let mut message = Message::default();
     message.text("restub: ").text(name).text(" at ").hex(at);
-    if let Some(function) = function_at(at) {
-        message
-            .text(" in ")
-            .text(&function.words)
-            .text("+")
-            .hex(at - function.start);
+    if !message.function(" in ", at) {
+        // Most likely a library, which loaded code has called.
+        message.text(" outside of the loaded code");
+        message.caller(stack);
     }
-    if matches!(signal, libc::SIGSEGV | libc::SIGBUS) {
-        // SAFETY: the kernel passes the signal's information.
-        let info = unsafe { &*info };
-        // SAFETY: these two signals come with an address.
-        let address = unsafe { info.si_addr() };
-        message.text(", address ").hex(address as u64);
+    // SAFETY: the kernel passes the signal's information.
+    let info = unsafe { &*info };
+    // A signal that a process sent has no address.
+    if matches!(signal, libc::SIGSEGV | libc::SIGBUS) && info.si_code > 0 {
+        // SAFETY: these two signals have an address.
+        let address = unsafe { info.si_addr() } as u64;
+        message.text(", address ").hex(address);
+        if signal == libc::SIGSEGV && address.abs_diff(stack) < OVERFLOW_BYTES {
+            message.text(" (stack overflow)");
+        }
     }
     message.text("\n");
     // SAFETY: the buffer is valid; write is allowed in a signal handler.
     unsafe { libc::write(libc::STDERR_FILENO, message.bytes.as_ptr().cast(), message.length) };
     // SAFETY: raise is allowed in a signal handler. A signal sent by `kill` would otherwise not come again.
     unsafe { libc::raise(signal) };
-}
-
-fn function_at(address: u64) -> Option<&'static Function> {
-    let functions = FUNCTIONS.get()?;
-    let after = functions.partition_point(|function| function.start <= address);
-    functions[..after].last().filter(|function| address < function.end)
 }
 
 /// A message built without allocating; what does not fit is cut off.
@@ -133,5 +119,48 @@ impl Message {
             self.text(&DIGITS[value..=value]);
         }
         self
+    }
+
+    /// `before`, and `NAME+OFFSET (OBJECT)` of the loaded function at an address. Returns whether there is one.
+    fn function(&mut self, before: &str, address: u64) -> bool {
+        let Some(session) = SESSION.get() else { return false };
+        session.function_at(address, |name, offset, object| {
+            self.text(before).text(name).text("+").hex(offset);
+            self.text(" (").text(object).text(")");
+        })
+    }
+
+    /// The loaded function that the nearest return address on the stack belongs to, if there is one. What lies between
+    /// may be anything, so an older address that was not overwritten can come first.
+    fn caller(&mut self, stack: u64) {
+        let mut page = [0_u64; PAGE_BYTES as usize / 8];
+        let mut from = stack & !7;
+        let end = from.saturating_add(SEARCHED_BYTES);
+        let process = std::process::id().cast_signed();
+        while from < end {
+            let bytes = PAGE_BYTES - from % PAGE_BYTES;
+            let local = libc::iovec {
+                iov_base: page.as_mut_ptr().cast(),
+                iov_len: bytes as usize,
+            };
+            let remote = libc::iovec {
+                iov_base: std::ptr::with_exposed_provenance_mut(from as usize),
+                iov_len: bytes as usize,
+            };
+            // SAFETY: the kernel checks the range that is read, and the buffer holds a page.
+            let read = unsafe { libc::process_vm_readv(process, &raw const local, 1, &raw const remote, 1, 0) };
+            if read != bytes.cast_signed() as isize {
+                return;
+            }
+            // A call in the last instruction of a function returns behind it.
+            let words = &page[..bytes as usize / 8];
+            if words
+                .iter()
+                .any(|word| self.function(", called from ", word.wrapping_sub(1)))
+            {
+                return;
+            }
+            from += bytes;
+        }
     }
 }
