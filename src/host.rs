@@ -305,7 +305,7 @@ impl Library {
 /// The C streams' variables are set once; the C++ streams share their buffers with the copy, and a copy has formatting
 /// flags of its own. `__libc_single_threaded` in a copy would stay true when a thread starts.
 fn copy_rule(name: &str, library: &Library, address: u64) -> CopyRule {
-    const HARMLESS: [&str; 11] = [
+    const HARMLESS: [&str; 12] = [
         "stdin",
         "stdout",
         "stderr",
@@ -315,6 +315,7 @@ fn copy_rule(name: &str, library: &Library, address: u64) -> CopyRule {
         "_ZSt4clog",
         "_ZSt4wcin",
         "_ZSt5wcout",
+        "__cpu_model",
         "_ZSt5wcerr",
         "_ZSt5wclog",
     ];

@@ -18,10 +18,12 @@ unsafe extern "C" {
 /// `argc` and `argv` for constructors and `main`, as C wants them.
 #[derive(Debug)]
 pub(crate) struct Arguments {
-    /// Owns what `pointers` points to.
+    /// Owns what the words point to.
     _strings: Vec<CString>,
-    /// Ends with a null pointer.
-    pointers: Vec<*const c_char>,
+    count: usize,
+    /// As the kernel lays them out (psABI section 3.4.1): arguments and a zero, the environment of the moment and a zero,
+    /// the auxiliary vector. Some run-time systems walk from the first to the last.
+    words: Vec<usize>,
 }
 
 // SAFETY: the pointers are to the strings beside them, which nothing changes.
@@ -37,24 +39,40 @@ impl Arguments {
             CString::new(bytes).unwrap_or_default()
         });
         let strings: Vec<CString> = strings.collect();
-        let pointers = strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([ptr::null()])
-            .collect();
+        let pointers = strings.iter().map(|string| string.as_ptr().expose_provenance());
+        let words = pointers.chain([0]).chain(environment_words()).chain([0]);
+        let words = words.chain(auxiliary_vector()).collect();
         Arguments {
+            count: strings.len(),
             _strings: strings,
-            pointers,
+            words,
         }
     }
 
     pub(crate) fn count(&self) -> c_int {
-        c_int::try_from(self.pointers.len() - 1).unwrap_or(c_int::MAX)
+        c_int::try_from(self.count).unwrap_or(c_int::MAX)
     }
 
     pub(crate) fn pointer(&self) -> *const *const c_char {
-        self.pointers.as_ptr()
+        self.words.as_ptr().cast()
     }
+}
+
+fn environment_words() -> impl Iterator<Item = usize> {
+    let mut next = environment().cast::<usize>();
+    std::iter::from_fn(move || {
+        // SAFETY: `environ` is null for an empty environment, or points to words of which the last is null.
+        let word = unsafe { next.as_ref() }.copied().filter(|word| *word != 0)?;
+        next = next.wrapping_add(1);
+        Some(word)
+    })
+}
+
+/// The words of `/proc/self/auxv`, whose last pair is zero; just such a pair where procfs is missing.
+fn auxiliary_vector() -> Vec<usize> {
+    let bytes = std::fs::read("/proc/self/auxv").unwrap_or_else(|_| vec![0; 16]);
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| usize::from_ne_bytes(*word)).collect()
 }
 
 /// The environment as C has it at this moment.

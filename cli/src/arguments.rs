@@ -59,6 +59,12 @@ pub(crate) struct RunArguments {
     /// Keep a writable view of code mapped, which makes loading faster
     #[arg(long)]
     pub(crate) fast: bool,
+    /// Tell gdb of the program's code and debug information (for use under gdb)
+    #[arg(long)]
+    pub(crate) gdb: bool,
+    /// Tell perf of the program's functions, by /tmp/perf-PID.map
+    #[arg(long)]
+    pub(crate) perf: bool,
     /// Arguments of the program
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<OsString>,

@@ -32,6 +32,8 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .protection(protection)
         .detail(Detail::Full)
         .finalize_at_exit(true)
+        .gdb(arguments.gdb)
+        .perf(arguments.perf)
         .arguments(argv)
         .build();
     inputs.extend(arguments.surroundings.set_up(&session)?);

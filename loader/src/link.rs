@@ -219,8 +219,7 @@ fn copy_variables(linked: &Linked<'_, '_>, memory: &mut dyn Memory) -> Result<()
 
 /// Describes the image once all is written.
 fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
-    let base = |segment: SegmentKind| linked.placement.addresses[segment as usize];
-    let constants = base(SegmentKind::ReadOnly);
+    let constants = linked.base(SegmentKind::ReadOnly);
     let arrays = |kind: ArrayKind| {
         let parts = linked
             .layout
@@ -258,7 +257,10 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
             size_bytes: linked.layout.tls_size,
             align: linked.layout.tls_align,
         }),
-        dso_handle: linked.layout.dso_handle.map(|offset| base(SegmentKind::Data) + offset),
+        dso_handle: linked
+            .layout
+            .dso_handle
+            .map(|offset| linked.base(SegmentKind::Data) + offset),
         sections: if detail == Detail::Full {
             describe_sections(linked)
         } else {
@@ -366,7 +368,7 @@ fn describe_sections(linked: &Linked<'_, '_>) -> Vec<ImageSection> {
                 object: Some(number as u32),
                 index: Some(index as u32),
                 segment,
-                address: linked.placement.addresses[segment as usize] + offset,
+                address: linked.base(segment) + offset,
                 size: section.size,
                 filled: !section.is_nobits(),
                 thread_local: section.is_tls(),

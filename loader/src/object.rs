@@ -230,6 +230,7 @@ impl<'data> Object<'data> {
         object.read_relocations(&table, data)?;
         object.read_groups(&table, data)?;
         object.refuse_slim_lto()?;
+        object.refuse_executable_stack()?;
         Ok(object)
     }
 
@@ -501,6 +502,20 @@ impl<'data> Object<'data> {
             }
         }
         Ok(())
+    }
+
+    /// Nested functions whose address is taken run on the stack, which is not executable here.
+    fn refuse_executable_stack(&self) -> Result<()> {
+        let wanted =
+            |section: &Section<'_>| section.name == b".note.GNU-stack" && section.flags.contains(elf::SHF_EXECINSTR);
+        if !self.sections.iter().any(wanted) {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            object: self.name.clone(),
+            what: "asks for an executable stack (.note.GNU-stack)".into(),
+            remedy: "take no address of a nested function, or assemble with --noexecstack",
+        })
     }
 
     /// The symbol at `index` of the symbol table.

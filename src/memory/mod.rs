@@ -75,6 +75,20 @@ impl ProcessMemory {
         self.arena(placement).write(address, bytes)
     }
 
+    /// What is in a finalized image's code or constants; nothing of its data, which changes.
+    pub(crate) fn bytes(&self, placement: &Placement, segment: SegmentKind) -> &[u8] {
+        let (start, size) = (
+            placement.addresses[segment as usize],
+            placement.sizes[segment as usize].filled_bytes,
+        );
+        if size == 0 || !matches!(segment, SegmentKind::Code | SegmentKind::ReadOnly) {
+            return &[];
+        }
+        let start = arena::address(start).cast::<u8>().cast_const();
+        // SAFETY: the segment is mapped and readable until it is freed, for which the memory has to be borrowed alone.
+        unsafe { std::slice::from_raw_parts(start, arena::to_usize(size)) }
+    }
+
     fn arena(&mut self, placement: &Placement) -> &mut Arena {
         let arena = self.arenas.iter_mut().find(|arena| arena.id == placement.id);
         arena.expect("an arena lives as long as a placement in it")
