@@ -1,13 +1,28 @@
 //! Says where loaded code crashed, and then lets the signal do what it does.
 
+use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
 use restub::Session;
 
+/// The unwinder's own (Itanium C++ ABI, "Exception Handling", section 1.3).
+#[repr(C)]
+struct UnwindContext {
+    _private: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn _Unwind_Backtrace(
+        trace: extern "C" fn(*mut UnwindContext, *mut c_void) -> c_int,
+        argument: *mut c_void,
+    ) -> c_int;
+    fn _Unwind_GetIP(context: *mut UnwindContext) -> usize;
+}
+
 /// The session whose functions are named.
 static SESSION: OnceLock<&'static Session> = OnceLock::new();
 
-const SIGNALS: [(libc::c_int, &str); 7] = [
+const SIGNALS: [(c_int, &str); 7] = [
     (libc::SIGSEGV, "SIGSEGV"),
     (libc::SIGBUS, "SIGBUS"),
     (libc::SIGILL, "SIGILL"),
@@ -44,7 +59,7 @@ pub(crate) fn report_in(session: &'static Session) {
     for (signal, _) in SIGNALS {
         // SAFETY: a sigaction of zeros is valid: default action, empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = report as extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) as usize;
+        action.sa_sigaction = report as extern "C" fn(c_int, *mut libc::siginfo_t, *mut libc::c_void) as usize;
         // After one signal the default action is back, so that returning to the instruction ends the process by it.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
         // SAFETY: the handler does only what is allowed in a signal handler.
@@ -52,21 +67,25 @@ pub(crate) fn report_in(session: &'static Session) {
     }
 }
 
-extern "C" fn report(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn report(signal: c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let name = SIGNALS
         .iter()
         .find(|(number, _)| *number == signal)
         .map_or("signal", |(_, name)| name);
     // SAFETY: the kernel passes the context of the interrupted thread.
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-    let register = |number: libc::c_int| context.uc_mcontext.gregs[number as usize].cast_unsigned();
+    let register = |number: c_int| context.uc_mcontext.gregs[number as usize].cast_unsigned();
     let (at, stack) = (register(libc::REG_RIP), register(libc::REG_RSP));
     let mut message = Message::default();
     message.text("restub: ").text(name).text(" at ").hex(at);
     if !message.function(" in ", at) {
         // Most likely a library, which loaded code has called.
         message.text(" outside of the loaded code");
-        message.caller(stack);
+        // Unwinding may fail where the stack is damaged, so what is known goes out first.
+        message.write();
+        if !message.unwound_caller() {
+            message.scanned_caller(stack);
+        }
     }
     // SAFETY: the kernel passes the signal's information.
     let info = unsafe { &*info };
@@ -80,8 +99,7 @@ extern "C" fn report(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         }
     }
     message.text("\n");
-    // SAFETY: the buffer is valid; write is allowed in a signal handler.
-    unsafe { libc::write(libc::STDERR_FILENO, message.bytes.as_ptr().cast(), message.length) };
+    message.write();
     // SAFETY: raise is allowed in a signal handler. A signal sent by `kill` would otherwise not come again.
     unsafe { libc::raise(signal) };
 }
@@ -130,9 +148,40 @@ impl Message {
         })
     }
 
-    /// The loaded function that the nearest return address on the stack belongs to, if there is one. What lies between
-    /// may be anything, so an older address that was not overwritten can come first.
-    fn caller(&mut self, stack: u64) {
+    /// Writes the text to standard error, and starts again.
+    fn write(&mut self) {
+        // SAFETY: the buffer is valid; write is allowed in a signal handler.
+        unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.length) };
+        self.length = 0;
+    }
+
+    /// The loaded function that the caller of an address is in. Returns whether there is one.
+    fn caller_at(&mut self, return_address: u64) -> bool {
+        // A call in the last instruction of a function returns behind it.
+        self.function(", called from ", return_address.wrapping_sub(1))
+    }
+
+    /// The innermost loaded function that unwinding the stack finds. Returns whether there is one.
+    fn unwound_caller(&mut self) -> bool {
+        extern "C" fn frame(context: *mut UnwindContext, search: *mut c_void) -> c_int {
+            const CONTINUE: c_int = 0;
+            const STOP: c_int = 4;
+            // SAFETY: the search below, to which nothing else refers meanwhile.
+            let (message, found) = unsafe { &mut *search.cast::<(&mut Message, bool)>() };
+            // SAFETY: the unwinder passes its context.
+            *found = message.caller_at(unsafe { _Unwind_GetIP(context) } as u64);
+            if *found { STOP } else { CONTINUE }
+        }
+        let mut search = (self, false);
+        // SAFETY: the callback takes what is passed with it. The unwinder's tables are read without locks on the way that
+        // matters here, and its failure ends the process by the signal that is being reported.
+        unsafe { _Unwind_Backtrace(frame, (&raw mut search).cast()) };
+        search.1
+    }
+
+    /// The loaded function that the nearest return address on the stack belongs to, for code without unwind tables.
+    /// An older address that was not overwritten can come first.
+    fn scanned_caller(&mut self, stack: u64) {
         let mut page = [0_u64; PAGE_BYTES as usize / 8];
         let mut from = stack & !7;
         let end = from.saturating_add(SEARCHED_BYTES);

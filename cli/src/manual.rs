@@ -16,7 +16,8 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> anyhow::Result<Ex
 }
 
 pub(crate) fn man(arguments: &ManArguments) -> anyhow::Result<ExitCode> {
-    let command = Arguments::command();
+    // The subcommand that explains the others has nothing to add to their pages.
+    let command = Arguments::command().disable_help_subcommand(true);
     let Some(folder) = &arguments.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
