@@ -1,0 +1,43 @@
+//! The one table of what is not "the same as linked by `ld`", each with its reason.
+
+/// What a case has to show.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Expectation {
+    /// Output and status equal those of the program linked by `ld`, which returns what its source says.
+    #[default]
+    Same,
+    /// The compiler cannot do it, and says so.
+    NotCompiled { says: &'static [&'static str], why: &'static str },
+    /// `ld` cannot link it, and says so; restub runs it all the same, like the program compiled without these flags.
+    BeyondLd { says: &'static [&'static str], why: &'static str },
+    /// restub refuses it, with a message that has all these parts.
+    Refused { says: &'static [&'static str], why: &'static str },
+}
+
+struct Row {
+    /// The program; `*` at the end stands for anything.
+    program: &'static str,
+    compiler: &'static str,
+    /// All of these are among the case's flags.
+    flags: &'static [&'static str],
+    expectation: Expectation,
+}
+
+use Expectation::{BeyondLd, NotCompiled, Refused};
+
+const ROWS: &[Row] = &[
+];
+
+/// What is expected of a program compiled so.
+pub(crate) fn expectation(program: &str, compiler: &str, flags: &str) -> Expectation {
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let fits = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    };
+    ROWS.iter()
+        .find(|row| {
+            fits(row.program, program) && fits(row.compiler, compiler) && row.flags.iter().all(|flag| flags.contains(flag))
+        })
+        .map_or(Expectation::Same, |row| row.expectation)
+}
