@@ -6,10 +6,22 @@ pub(crate) const OPT: &[&str] = &["-O0", "-O2", V3];
 /// The optimisation that needs a CPU with AVX2, BMI2 and FMA.
 pub(crate) const V3: &str = "-O3 -march=x86-64-v3";
 /// Position independence and code model; the first is what the compiler does by itself.
-pub(crate) const MODEL: &[&str] =
-    &["", "-fPIC", "-fno-pic -no-pie", "-mcmodel=medium", "-mcmodel=large", "-fno-plt"];
+pub(crate) const MODEL: &[&str] = &[
+    "",
+    "-fPIC",
+    "-fno-pic -no-pie",
+    "-mcmodel=medium",
+    "-mcmodel=large",
+    "-fno-plt",
+];
 /// What else changes the shape of an object.
-pub(crate) const EXTRA: &[&str] = &["", "-g", "-ffunction-sections -fdata-sections", "-fcf-protection=full", TLSDESC];
+pub(crate) const EXTRA: &[&str] = &[
+    "",
+    "-g",
+    "-ffunction-sections -fdata-sections",
+    "-fcf-protection=full",
+    TLSDESC,
+];
 /// The value of `EXTRA` that only matters to thread-local data.
 pub(crate) const TLSDESC: &str = "-mtls-dialect=gnu2";
 

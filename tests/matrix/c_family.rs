@@ -15,9 +15,23 @@ struct Language {
     compilers: [&'static Tool; 2],
 }
 
+impl Language {
+    fn program(&self, sources: &Path, name: &str) -> Result<Program, String> {
+        Program::read(sources, &format!("{}/{name}", self.directory), self.extension)
+    }
+}
+
 static LANGUAGES: &[Language] = &[
-    Language { directory: "c", extension: "c", compilers: [&tools::GCC, &tools::CLANG] },
-    Language { directory: "cxx", extension: "cc", compilers: [&tools::GXX, &tools::CLANGXX] },
+    Language {
+        directory: "c",
+        extension: "c",
+        compilers: [&tools::GCC, &tools::CLANG],
+    },
+    Language {
+        directory: "cxx",
+        extension: "cc",
+        compilers: [&tools::GXX, &tools::CLANGXX],
+    },
 ];
 
 /// All cases, or with `full` unset the covering selection.
@@ -25,12 +39,24 @@ pub(crate) fn cases(sources: &Path, full: bool) -> Result<Vec<Case>, String> {
     let mut cases = Vec::new();
     for language in LANGUAGES {
         for (seed, name) in list(&sources.join(language.directory))?.into_iter().enumerate() {
-            let program = Program::read(sources, &format!("{}/{name}", language.directory), language.extension)?;
-            let extra: Vec<&str> = EXTRA.iter().copied().filter(|flags| program.tls || *flags != TLSDESC).collect();
+            let program = language.program(sources, &name)?;
+            let extra: Vec<&str> = EXTRA
+                .iter()
+                .copied()
+                .filter(|flags| program.tls || *flags != TLSDESC)
+                .collect();
             let lengths = [language.compilers.len(), OPT.len(), MODEL.len(), extra.len()];
-            let rows = if full { product(&lengths) } else { covering(&lengths, program.cover, seed) };
+            let rows = if full {
+                product(&lengths)
+            } else {
+                covering(&lengths, program.cover, seed)
+            };
             for row in rows {
-                let flags = Flags { opt: OPT[row[1]], model: MODEL[row[2]], extra: extra[row[3]] };
+                let flags = Flags {
+                    opt: OPT[row[1]],
+                    model: MODEL[row[2]],
+                    extra: extra[row[3]],
+                };
                 cases.push(case(&program, language.compilers[row[0]], &flags));
             }
         }
@@ -38,6 +64,22 @@ pub(crate) fn cases(sources: &Path, full: bool) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
+/// Cases of one program with flags written out, for both compilers.
+pub(crate) fn written_out(sources: &Path, name: &str, flags: &'static str) -> Result<[Case; 2], String> {
+    let (directory, name) = name.split_once('/').ok_or_else(|| format!("{name} has no directory"))?;
+    let language = LANGUAGES.iter().find(|language| language.directory == directory);
+    let language = language.ok_or_else(|| format!("no language has the directory {directory}"))?;
+    let program = language.program(sources, name)?;
+    // The whole of it stands in the model's place: there `-no-pie` is looked for.
+    let flags = Flags {
+        opt: "",
+        model: flags,
+        extra: "",
+    };
+    Ok(language.compilers.map(|compiler| case(&program, compiler, &flags)))
+}
+
+/// A value of each axis.
 struct Flags {
     opt: &'static str,
     model: &'static str,
@@ -46,7 +88,11 @@ struct Flags {
 
 impl Flags {
     fn all(&self) -> String {
-        [self.opt, self.model, self.extra].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        [self.opt, self.model, self.extra]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -83,8 +129,15 @@ fn objects(program: &Program, command: &str, flags: &str) -> (Vec<String>, Strin
         let object = Program::object(source);
         let own = program.flags.join(" ");
         let flags = compile_flags.join(" ");
-        steps.push(format!("{command} {flags} {own} -c {{src}}/{}/{source} -o {object}", program.name));
-        if program.archived.contains(source) { members.push(object) } else { files.push(object) }
+        steps.push(format!(
+            "{command} {flags} {own} -c {{src}}/{}/{source} -o {object}",
+            program.name
+        ));
+        if program.archived.contains(source) {
+            members.push(object)
+        } else {
+            files.push(object)
+        }
     }
     if !members.is_empty() {
         steps.push(format!("ar rcs lib.a {}", members.join(" ")));
@@ -95,5 +148,9 @@ fn objects(program: &Program, command: &str, flags: &str) -> (Vec<String>, Strin
 
 fn link(program: &Program, command: &str, model: &str, files: &str) -> String {
     let pie = if model.contains("-no-pie") { "-no-pie" } else { "" };
-    format!("{command} {pie} {} {files} {} -o reference", program.flags.join(" "), program.link.join(" "))
+    format!(
+        "{command} {pie} {} {files} {} -o reference",
+        program.flags.join(" "),
+        program.link.join(" ")
+    )
 }

@@ -75,8 +75,15 @@ impl Bench {
 }
 
 /// Directories that a tool has to be asked for.
-static PLACES: &[(&str, &LazyLock<String>)] =
-    &[("{adalib}", &ADALIB), ("{gcclib}", &GCCLIB), ("{rustlib}", &RUSTLIB), ("{ocaml}", &OCAML), ("{fpc}", &FPC)];
+static PLACES: &[(&str, &LazyLock<String>)] = &[
+    ("{lib}", &LIB),
+    ("{adalib}", &ADALIB),
+    ("{gcclib}", &GCCLIB),
+    ("{rustlib}", &RUSTLIB),
+    ("{ocaml}", &OCAML),
+    ("{fpc}", &FPC),
+];
+static LIB: LazyLock<String> = LazyLock::new(|| "/usr/lib/x86_64-linux-gnu".to_owned());
 static ADALIB: LazyLock<String> = LazyLock::new(|| ask("gcc -print-file-name=adalib"));
 static GCCLIB: LazyLock<String> = LazyLock::new(|| ask("gcc -print-file-name=libgcc.a").replace("/libgcc.a", ""));
 static RUSTLIB: LazyLock<String> = LazyLock::new(|| ask("rustc --print target-libdir"));
@@ -95,16 +102,31 @@ fn ask(line: &str) -> String {
 }
 
 fn glob(directory: &Path, (before, after): (&str, &str)) -> Result<Vec<String>, String> {
-    let (parent, prefix) = before.rsplit_once('/').map_or(("", before), |(parent, prefix)| (parent, prefix));
+    let (parent, prefix) = before
+        .rsplit_once('/')
+        .map_or(("", before), |(parent, prefix)| (parent, prefix));
     let names = list(&directory.join(parent))?;
-    let matching = names.into_iter().filter(|name| name.starts_with(prefix) && name.ends_with(after));
-    Ok(matching.map(|name| if parent.is_empty() { name } else { format!("{parent}/{name}") }).collect())
+    let matching = names
+        .into_iter()
+        .filter(|name| name.starts_with(prefix) && name.ends_with(after));
+    Ok(matching
+        .map(|name| {
+            if parent.is_empty() {
+                name
+            } else {
+                format!("{parent}/{name}")
+            }
+        })
+        .collect())
 }
 
 impl Case {
     /// Runs the case; the error says what differs and how to repeat it.
     pub(crate) fn run(&self, bench: &Bench) -> Result<(), String> {
-        let directory = tempfile::Builder::new().prefix("restub-matrix-").tempdir().map_err(|e| e.to_string())?;
+        let directory = tempfile::Builder::new()
+            .prefix("restub-matrix-")
+            .tempdir()
+            .map_err(|e| e.to_string())?;
         let result = self.check(bench, directory.path());
         let Err(problem) = result else { return Ok(()) };
         let mut text = format!("{problem}\nto repeat, in an empty directory:\n");
@@ -115,7 +137,11 @@ impl Case {
         let words = self.restub(bench, directory.path()).unwrap_or_default();
         let _ = writeln!(text, "  {}", words.join(" "));
         if let Some(keep) = &bench.keep {
-            let safe: String = self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            let safe: String = self
+                .name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+                .collect();
             let kept = keep.join(safe);
             let _ = fs::create_dir_all(keep);
             let _ = fs::remove_dir_all(&kept);
@@ -139,20 +165,26 @@ impl Case {
 
     fn check(&self, bench: &Bench, directory: &Path) -> Result<(), String> {
         if let Some(problem) = self.make(bench, &self.steps, directory)? {
-            return match &self.expect {
-                Expectation::NotCompiled { says, .. } => contains_all(&problem, says),
-                _ => Err(problem),
-            };
-        }
-        if let Expectation::NotCompiled { why, .. } = &self.expect {
-            return Err(format!("compiled, which was not expected: {why}"));
+            return Err(problem);
         }
         let reference = self.reference(bench, directory)?;
         let argv = self.restub(bench, directory)?;
         let ours = run(&argv, directory, &Environment::Program(&self.env), PROGRAM_LIMIT)
             .map_err(|e| format!("{}: {e}", bench.restub))?;
         match (&self.expect, reference) {
-            (Expectation::Refused { says, .. }, _) => refused(&ours, says),
+            (Expectation::Refused { says, why }, _) => {
+                refused(&ours, says).map_err(|problem| format!("{problem}\nit is to be refused: {why}"))
+            }
+            (Expectation::Dies { says }, Some(reference)) => {
+                contains_all(&text(&ours.stderr), says)?;
+                same(
+                    &reference,
+                    &Outcome {
+                        stderr: reference.stderr.clone(),
+                        ..ours
+                    },
+                )
+            }
             (_, Some(reference)) => same(&reference, &ours),
             (_, None) => content("restub run", &ours, self.status),
         }
@@ -183,7 +215,9 @@ impl Case {
         let mut argv = vec!["./reference".to_owned()];
         argv.extend(self.args.iter().cloned());
         let outcome = run(&argv, &home, &Environment::Program(&self.env), PROGRAM_LIMIT).map_err(|e| e.to_string())?;
-        content("the program linked by ld", &outcome, self.status)?;
+        if !matches!(self.expect, Expectation::Dies { .. }) {
+            content("the program linked by ld", &outcome, self.status)?;
+        }
         Ok(Some(outcome))
     }
 
@@ -191,8 +225,8 @@ impl Case {
     fn make(&self, bench: &Bench, lines: &[String], directory: &Path) -> Result<Option<String>, String> {
         for line in lines {
             let argv = bench.expand(line, directory)?;
-            let outcome =
-                run(&argv, directory, &Environment::Tool, TOOL_LIMIT).map_err(|e| format!("{}: {e}", argv.join(" ")))?;
+            let outcome = run(&argv, directory, &Environment::Tool, TOOL_LIMIT)
+                .map_err(|e| format!("{}: {e}", argv.join(" ")))?;
             if outcome.status != Status::Exited(0) {
                 let said = text(&outcome.stderr) + &text(&outcome.stdout);
                 return Ok(Some(format!("{}: {}\n{said}", argv.join(" "), outcome.status)));
@@ -220,7 +254,10 @@ fn contains_all(said: &str, wanted: &[&str]) -> Result<(), String> {
 fn refused(ours: &Outcome, says: &[&str]) -> Result<(), String> {
     if ours.status != Status::Exited(1) || !ours.stdout.is_empty() {
         let (stdout, stderr) = (text(&ours.stdout), text(&ours.stderr));
-        return Err(format!("a refusal was expected, got {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", ours.status));
+        return Err(format!(
+            "a refusal was expected, got {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+            ours.status
+        ));
     }
     contains_all(&text(&ours.stderr), says)
 }
@@ -230,7 +267,10 @@ fn content(who: &str, outcome: &Outcome, status: i32) -> Result<(), String> {
         return Ok(());
     }
     let (stdout, stderr) = (text(&outcome.stdout), text(&outcome.stderr));
-    Err(format!("{who}: {}, expected {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", outcome.status))
+    Err(format!(
+        "{who}: {}, expected {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+        outcome.status
+    ))
 }
 
 fn same(reference: &Outcome, ours: &Outcome) -> Result<(), String> {
@@ -238,11 +278,17 @@ fn same(reference: &Outcome, ours: &Outcome) -> Result<(), String> {
     if reference.status != ours.status {
         let _ = writeln!(problem, "{}, linked by ld: {}", ours.status, reference.status);
     }
-    for (name, theirs, ours) in
-        [("stdout", &reference.stdout, &ours.stdout), ("stderr", &reference.stderr, &ours.stderr)]
-    {
+    for (name, theirs, ours) in [
+        ("stdout", &reference.stdout, &ours.stdout),
+        ("stderr", &reference.stderr, &ours.stderr),
+    ] {
         if theirs != ours {
-            let _ = writeln!(problem, "--- {name} linked by ld\n{}\n--- {name} of restub\n{}", text(theirs), text(ours));
+            let _ = writeln!(
+                problem,
+                "--- {name} linked by ld\n{}\n--- {name} of restub\n{}",
+                text(theirs),
+                text(ours)
+            );
         }
     }
     if problem.is_empty() { Ok(()) } else { Err(problem) }

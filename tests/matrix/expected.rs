@@ -6,12 +6,18 @@ pub(crate) enum Expectation {
     /// Output and status equal those of the program linked by `ld`, which returns what its source says.
     #[default]
     Same,
-    /// The compiler cannot do it, and says so.
-    NotCompiled { says: &'static [&'static str], why: &'static str },
     /// `ld` cannot link it, and says so; restub runs it all the same, like the program compiled without these flags.
-    BeyondLd { says: &'static [&'static str], why: &'static str },
+    BeyondLd {
+        says: &'static [&'static str],
+        why: &'static str,
+    },
     /// restub refuses it, with a message that has all these parts.
-    Refused { says: &'static [&'static str], why: &'static str },
+    Refused {
+        says: &'static [&'static str],
+        why: &'static str,
+    },
+    /// The program dies by a signal; restub dies by the same one, and says these words about it on standard error.
+    Dies { says: &'static [&'static str] },
 }
 
 struct Row {
@@ -23,9 +29,27 @@ struct Row {
     expectation: Expectation,
 }
 
-use Expectation::{BeyondLd, NotCompiled, Refused};
+use Expectation::{BeyondLd, Refused};
 
 const ROWS: &[Row] = &[
+    Row {
+        program: "c/ifunc",
+        compiler: "*",
+        flags: &["-mcmodel=large"],
+        expectation: BeyondLd {
+            says: &["STT_GNU_IFUNC", "isn't supported"],
+            why: "GNU ld has no PLTOFF64 and GOTOFF64 against an IFUNC",
+        },
+    },
+    Row {
+        program: "c/libc_stale",
+        compiler: "*",
+        flags: &["-fno-pic"],
+        expectation: Refused {
+            says: &["optarg", "-fPI"],
+            why: "an object below 2 GiB could only have a copy of what getopt writes to the original",
+        },
+    },
 ];
 
 /// What is expected of a program compiled so.
@@ -37,7 +61,9 @@ pub(crate) fn expectation(program: &str, compiler: &str, flags: &str) -> Expecta
     };
     ROWS.iter()
         .find(|row| {
-            fits(row.program, program) && fits(row.compiler, compiler) && row.flags.iter().all(|flag| flags.contains(flag))
+            fits(row.program, program)
+                && fits(row.compiler, compiler)
+                && row.flags.iter().all(|flag| flags.contains(flag))
         })
         .map_or(Expectation::Same, |row| row.expectation)
 }

@@ -13,11 +13,15 @@
 mod axes;
 mod c_family;
 mod case;
+mod combined;
 mod expected;
+mod languages;
 mod process;
 mod program;
+mod recipe;
 mod report;
 mod tools;
+mod traps;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,28 +50,45 @@ fn main() -> ExitCode {
 
 fn trials() -> Result<(Vec<Trial>, Arc<Report>), String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/sources");
-    let sources = sources.canonicalize().map_err(|e| format!("{}: {e}", sources.display()))?;
+    let sources = sources
+        .canonicalize()
+        .map_err(|e| format!("{}: {e}", sources.display()))?;
     let full = std::env::var("RESTUB_MATRIX").is_ok_and(|value| value == "full");
     let bench = Arc::new(Bench {
         restub: std::env::var("RESTUB").unwrap_or_else(|_| env!("CARGO_BIN_EXE_restub").to_owned()),
         keep: std::env::var_os("RESTUB_MATRIX_KEEP").map(Into::into),
         sources,
     });
-    let cases = c_family::cases(&bench.sources, full)?;
+    let mut cases = c_family::cases(&bench.sources, full)?;
+    cases.extend(combined::cases(&bench.sources, full)?);
+    for (seed, recipe) in languages::RECIPES.iter().chain(traps::RECIPES).enumerate() {
+        cases.extend(recipe.cases(full, seed));
+    }
 
     let report = Arc::new(Report::default());
-    let missing: Vec<_> = tools::ALL.iter().filter(|tool| tool.path().is_none()).copied().collect();
+    let missing: Vec<_> = tools::ALL
+        .iter()
+        .filter(|tool| tool.path().is_none())
+        .copied()
+        .collect();
     let mut trials = Vec::new();
     for tool in &missing {
         if std::env::var_os("CI").is_some() {
             trials.push(Trial::test(format!("tool: {}", tool.command), || {
-                Err(Failed::from(format!("{} is missing; it is in {}", tool.command, tool.package)))
+                Err(Failed::from(format!(
+                    "{} is missing; it is in {}",
+                    tool.command, tool.package
+                )))
             }));
         }
     }
     for case in cases {
         if let Some(tool) = case.needs.iter().find(|tool| missing.contains(tool)) {
-            report.skip(case.compiler, &case.name, &format!("{} is missing; it is in {}", tool.command, tool.package));
+            report.skip(
+                case.compiler,
+                &case.name,
+                &format!("{} is missing; it is in {}", tool.command, tool.package),
+            );
         } else if case.v3 && !host_is_v3() {
             report.skip(case.compiler, &case.name, "this CPU is not x86-64-v3");
         } else {

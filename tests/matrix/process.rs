@@ -56,7 +56,10 @@ pub(crate) fn run(argv: &[String], directory: &Path, env: &Environment<'_>, limi
     let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(directory).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if let Environment::Program(variables) = env {
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -78,6 +81,14 @@ pub(crate) fn run(argv: &[String], directory: &Path, env: &Environment<'_>, limi
     drop(ended);
     let late = watch.join().unwrap_or(false);
     let output = output?;
-    let status = if late { Status::TimedOut(limit) } else { Status::of(output.status) };
-    Ok(Outcome { status, stdout: output.stdout, stderr: output.stderr })
+    let status = if late {
+        Status::TimedOut(limit)
+    } else {
+        Status::of(output.status)
+    };
+    Ok(Outcome {
+        status,
+        stdout: output.stdout,
+        stderr: output.stderr,
+    })
 }

@@ -58,7 +58,9 @@ impl Program {
             cover: Cover::Pairs,
         };
         for directive in text.lines().map_while(|line| line.strip_prefix("//#")) {
-            program.apply(directive).ok_or_else(|| format!("{name}: bad directive `//#{directive}`"))?;
+            program
+                .apply(directive)
+                .ok_or_else(|| format!("{name}: bad directive `//#{directive}`"))?;
         }
         Ok(program)
     }
@@ -71,7 +73,11 @@ impl Program {
             "Flags" => self.flags = words(),
             "Link" => self.link = words(),
             "Args" => self.args = words(),
-            "Env" => self.env.extend(value.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))),
+            "Env" => self.env.extend(
+                value
+                    .split_once('=')
+                    .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            ),
             "Status" => self.status = value.parse().ok()?,
             "Tls" => self.tls = value == "yes",
             "Cover" => self.cover = (value == "values").then_some(Cover::Values)?,
@@ -90,8 +96,9 @@ impl Program {
 /// The sorted names in a directory.
 pub(crate) fn list(directory: &Path) -> Result<Vec<String>, String> {
     let entries = fs::read_dir(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
     names.sort();
     Ok(names)
 }

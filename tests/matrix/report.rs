@@ -38,7 +38,11 @@ impl Report {
     pub(crate) fn skip(&self, compiler: &'static str, name: &str, reason: &str) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.compilers.entry(compiler).or_default().skipped += 1;
-        state.skipped.entry(reason.to_owned()).or_default().push(name.to_owned());
+        state
+            .skipped
+            .entry(reason.to_owned())
+            .or_default()
+            .push(name.to_owned());
     }
 
     /// Prints it all.
@@ -48,7 +52,10 @@ impl Report {
         let (passed, failed, skipped) = (sum(|t| t.passed), sum(|t| t.failed), sum(|t| t.skipped));
         println!("{:<14}{:>8}{:>8}{:>8}", "compiler", "passed", "failed", "skipped");
         for (compiler, tally) in &state.compilers {
-            println!("{compiler:<14}{:>8}{:>8}{:>8}", tally.passed, tally.failed, tally.skipped);
+            println!(
+                "{compiler:<14}{:>8}{:>8}{:>8}",
+                tally.passed, tally.failed, tally.skipped
+            );
         }
         println!("{:<14}{passed:>8}{failed:>8}{skipped:>8}", "total");
         for (reason, names) in &state.skipped {

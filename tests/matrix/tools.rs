@@ -42,6 +42,8 @@ impl Tool {
     /// Where `PATH` has the command.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).map(|directory| directory.join(self.command)).find(|file| Path::is_file(file))
+        std::env::split_paths(&path)
+            .map(|directory| directory.join(self.command))
+            .find(|file| Path::is_file(file))
     }
 }
