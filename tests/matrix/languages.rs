@@ -136,7 +136,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
             "ldc2 {flags} -I{src}/d -c {src}/d/main.d -of=main.o",
             "ldc2 {flags} -I{src}/d -c {src}/d/other.d -of=other.o",
         ],
-        link: "ldc2 --link-defaultlib-shared=false main.o other.o -L{lib}/libz.so.1 -of=reference",
+        link: "gcc main.o other.o /usr/lib/ldc_rt.dso.o {lib}/libphobos2-ldc.a {lib}/libdruntime-ldc.a {lib}/libz.so.1 -lm -o reference",
         load: "main.o other.o /usr/lib/ldc_rt.dso.o {lib}/libphobos2-ldc.a {lib}/libdruntime-ldc.a {lib}/libz.so.1",
         needs: &[&GCC],
         ..Recipe::of("d/static", &LDC)

@@ -82,6 +82,7 @@ fn trials() -> Result<(Vec<Trial>, Arc<Report>), String> {
             }));
         }
     }
+    trials.push(Trial::test("packages.txt", packages_are_listed));
     for case in cases {
         if let Some(tool) = case.needs.iter().find(|tool| missing.contains(tool)) {
             report.skip(
@@ -105,6 +106,21 @@ fn trial(case: Case, bench: &Arc<Bench>, report: &Arc<Report>) -> Trial {
         report.count(case.compiler, &case.name, result.is_ok());
         result.map_err(Failed::from)
     })
+}
+
+/// What `.ci/run` installs has all that the matrix asks for.
+fn packages_are_listed() -> Result<(), Failed> {
+    let listed: Vec<&str> = include_str!("../packages.txt").lines().collect();
+    let packages = tools::ALL
+        .iter()
+        .map(|tool| tool.package)
+        .filter(|package| *package != tools::RUSTC.package);
+    let absent: Vec<&str> = packages.filter(|package| !listed.contains(package)).collect();
+    if absent.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("tests/packages.txt lacks {}", absent.join(", ")).into())
+    }
 }
 
 fn host_is_v3() -> bool {

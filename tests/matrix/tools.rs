@@ -34,7 +34,7 @@ tools! {
     LDC = "ldc2" from "ldc";
     GCCGO = "gccgo" from "gccgo";
     FPC = "fpc" from "fp-compiler";
-    OCAMLOPT = "ocamlopt" from "ocaml-nox";
+    OCAMLOPT = "ocamlopt" from "ocaml";
     RUSTC = "rustc" from "rustup";
 }
 
