@@ -37,7 +37,6 @@ const FLAGS: &[(For, &str)] = &[
     (For::Both, "-Os -fno-asynchronous-unwind-tables -fmerge-all-constants"),
     (For::Both, "-O1 -fstack-protector-all -D_FORTIFY_SOURCE=2"),
     (For::Both, "-O2 -g3 -gz=zlib"),
-    (For::Gcc, "-O2 -g -gz=zstd"),
     (For::Both, "-O2 -gsplit-dwarf -fdebug-types-section"),
     (For::Both, "-O2 -fpatchable-function-entry=16,4"),
     (For::Both, "-O2 -finstrument-functions"),
