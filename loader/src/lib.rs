@@ -1,1 +1,33 @@
-//! restub-loader
+//! Links x86-64 ELF relocatable objects and archives into an image, for any address, in any memory.
+
+mod apply;
+mod archive;
+mod error;
+mod image;
+mod input;
+mod layout;
+mod limits;
+mod link;
+mod memory;
+mod object;
+mod relocation;
+mod resolver;
+mod scan;
+mod unit;
+
+pub use archive::Archive;
+pub use error::{Error, MemoryError, Place, RelocationError, Result, Undefined};
+pub use image::{
+    AppliedRelocation, Detail, FunctionArray, Ifunc, Image, ImageSection, ImageSymbol, ImageTls, RelocationBinding,
+    SymbolBinding, SymbolKind,
+};
+pub use input::Input;
+pub use limits::Limits;
+pub use link::{Options, link};
+pub use memory::{
+    BufferMemory, Memory, PAGE_BYTES, Placement, Reach, SegmentKind, SegmentSize, TlsDescriptors, TlsPlacement,
+    TlsRequest, Window,
+};
+pub use object::{Object, Relocation, Relocations, Section};
+pub use relocation::{Fit, Formula, Need, RELAXATIONS, ROWS, Relaxation, Row, Values};
+pub use resolver::{CopyRule, NoSymbols, Request, Resolver, Target, TargetKind};

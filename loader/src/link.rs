@@ -1,0 +1,380 @@
+//! The link itself, as its list of phases.
+
+use object::elf;
+
+use crate::apply::Linked;
+use crate::archive::Archive;
+use crate::error::{Error, Result};
+use crate::image::{Detail, FunctionArray, Image, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind};
+use crate::input::Input;
+use crate::layout::{self, ArrayKind, Layout, PLT_ENTRY_BYTES, SectionPlace};
+use crate::limits::Limits;
+use crate::memory::{Memory, Reach, SegmentKind, SegmentSize, TlsRequest, Window};
+use crate::object::Object;
+use crate::resolver::{CopyRule, Resolver};
+use crate::scan::{self, Demand, NO_SLOT, Needs, Summary};
+use crate::unit::{Definition, Symbol, Unit};
+
+/// How to link.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How much the image tells of itself.
+    pub detail: Detail,
+    /// Whether to note every relocation as it is applied.
+    pub trace: bool,
+    /// Limits on the inputs.
+    pub limits: Limits,
+}
+
+/// Links objects, and the members of archives that they need, into one image.
+///
+/// `fallbacks` gives archives that are asked last, for what nothing else defines: compiler runtimes such as libgcc.a.
+/// It is called only if something is missing.
+///
+/// # Errors
+/// Any [`Error`]; nothing is allocated then.
+pub fn link<'data>(
+    inputs: &'data [Input<'_>],
+    fallbacks: impl FnOnce() -> &'data [Input<'data>],
+    resolver: &mut dyn Resolver,
+    memory: &mut dyn Memory,
+    options: &Options,
+) -> Result<Image> {
+    // parse: objects as they are given, archives by their index
+    let (mut unit, mut archives) = parse(inputs)?;
+    // resolve: which definition each name is bound to
+    unit.bind_earlier(resolver, 0);
+    unit.take_members(&mut archives, resolver)?;
+    // scan: what the relocations need, which may need members of the fallbacks in turn
+    let summary = scan_and_bind(&mut unit, fallbacks, resolver)?;
+    // layout: where each section goes in its segment
+    let mut layout = layout::place_sections(&unit, &options.limits)?;
+    // decide: GOT slots, PLT entries, copies and relaxations, which depend on where the image can be
+    let window = choose_window(&unit, &layout, memory)?;
+    let tables = scan::decide(&mut unit, window, summary)?;
+    layout.add_tables(&mut unit, &tables, &options.limits)?;
+    // allocate: from here on addresses are final, and an error has to give the memory back
+    let placement = memory.allocate(&layout.sizes)?;
+    let request = tls_request(&unit, &layout, summary);
+    let tls = match request.map(|request| memory.allocate_tls(&request)).transpose() {
+        Ok(tls) => tls,
+        Err(error) => {
+            memory.free(&placement);
+            return Err(error.into());
+        }
+    };
+    let descriptors = memory.tls_descriptors();
+    let mut linked = Linked {
+        unit: &mut unit,
+        layout: &layout,
+        tables: &tables,
+        placement,
+        tls,
+        descriptors,
+    };
+    let result = write(&mut linked, memory, options);
+    if result.is_err() {
+        memory.free(&placement);
+        if let (Some(tls), Some(request)) = (&tls, &request) {
+            memory.free_tls(tls, request);
+        }
+    }
+    result
+}
+
+/// The phases that write: copy, apply, finalize.
+fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options) -> Result<Image> {
+    linked.assign_addresses();
+    linked.copy(memory);
+    let mut relocations = Vec::new();
+    linked.apply(memory, options.trace.then_some(&mut relocations))?;
+    let ifuncs = linked.fill_tables(memory)?;
+    copy_variables(linked, memory)?;
+    memory.finalize(&linked.placement)?;
+    let mut image = describe(linked, options.detail);
+    image.relocations = relocations;
+    image.ifuncs = ifuncs;
+    Ok(image)
+}
+
+fn parse<'data>(inputs: &'data [Input<'_>]) -> Result<(Unit<'data>, Vec<Archive<'data>>)> {
+    let mut unit = Unit::new();
+    let mut archives = Vec::new();
+    for input in inputs {
+        if input.is_archive() {
+            archives.push(Archive::parse(input)?);
+        } else {
+            unit.add(Object::parse(input.name(), input.bytes())?)?;
+        }
+    }
+    Ok((unit, archives))
+}
+
+fn scan_and_bind<'data>(
+    unit: &mut Unit<'data>,
+    fallbacks: impl FnOnce() -> &'data [Input<'data>],
+    resolver: &mut dyn Resolver,
+) -> Result<Summary> {
+    let mut fallbacks = Some(fallbacks);
+    let mut summary = Summary::default();
+    let mut archives = Vec::new();
+    let mut scanned = 0;
+    loop {
+        let end = unit.objects.len();
+        scan::collect(unit, scanned, &mut summary)?;
+        scanned = end;
+        unit.bind_external(resolver);
+        let undefined = unit.undefined();
+        if undefined.is_empty() {
+            return Ok(summary);
+        }
+        if let Some(fallbacks) = fallbacks.take() {
+            archives = fallbacks().iter().map(Archive::parse).collect::<Result<_>>()?;
+        }
+        if !unit.take_members(&mut archives, resolver)? {
+            return Err(Error::Undefined(undefined));
+        }
+    }
+}
+
+/// Finds a range from which every variable outside of the unit is in reach, where there is one.
+fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory) -> Result<Window> {
+    let sizes = with_tables(unit, layout);
+    if scan::demand(unit) == Demand::Low {
+        return Ok(memory.reserve(Reach::Low, &sizes)?);
+    }
+    let default = memory.reserve(Reach::Default, &sizes)?;
+    let Some(address) = scan::unreachable(unit, default) else {
+        return Ok(default);
+    };
+    let other = if address < 1 << 31 {
+        Reach::Low
+    } else {
+        Reach::Near(address)
+    };
+    if let Ok(window) = memory.reserve(other, &sizes)
+        && scan::unreachable(unit, window).is_none()
+    {
+        return Ok(window);
+    }
+    Ok(memory.reserve(Reach::Default, &sizes)?)
+}
+
+/// The segments' sizes with as many table entries as there can be.
+fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
+    const WORDS_A_SYMBOL: u64 = 9;
+    let mut sizes = layout.sizes;
+    let mut symbols = 0;
+    for symbol in unit.symbols.iter().filter(|symbol| !symbol.needs.is_empty()) {
+        symbols += u64::from(symbol.needs.has(Needs::SLOTS));
+        if let Definition::Common { align, .. } = symbol.definition {
+            sizes[2].total_bytes = sizes[2].total_bytes.saturating_add(symbol.size).saturating_add(align);
+        }
+    }
+    sizes[0].total_bytes = sizes[0].total_bytes.saturating_add((symbols + 1) * PLT_ENTRY_BYTES);
+    sizes[1].total_bytes = sizes[1].total_bytes.saturating_add((symbols + 1) * WORDS_A_SYMBOL * 8);
+    sizes
+}
+
+fn tls_request(unit: &Unit<'_>, layout: &Layout, summary: Summary) -> Option<TlsRequest> {
+    if layout.tls_size == 0 && !summary.tls_ld {
+        return None;
+    }
+    let fixed_offset = unit.symbols.iter().any(|symbol| {
+        let own = !matches!(symbol.definition, Definition::External(_) | Definition::Undefined);
+        own && (symbol.needs.has(Needs::TLS_LE) || symbol.needs.has(Needs::TLS_IE))
+    });
+    Some(TlsRequest {
+        size_bytes: layout.tls_size,
+        align: layout.tls_align,
+        fixed_offset,
+    })
+}
+
+fn copy_variables(linked: &Linked<'_, '_>, memory: &mut dyn Memory) -> Result<()> {
+    let copies: Vec<_> = linked
+        .copies()
+        .filter(|(_, _, rule)| *rule == CopyRule::Harmless)
+        .collect();
+    for (address, original, _) in copies {
+        let mut bytes = vec![0; original.size as usize];
+        if !memory.read(original.address, &mut bytes) {
+            return Err(Error::Memory(crate::MemoryError::Refused(
+                "a library's variable cannot be read",
+            )));
+        }
+        memory.initialize(&linked.placement, address, &bytes);
+    }
+    Ok(())
+}
+
+/// Describes the image once all is written.
+fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
+    let base = |segment: SegmentKind| linked.placement.addresses[segment as usize];
+    let constants = base(SegmentKind::ReadOnly);
+    let arrays = |kind: ArrayKind| {
+        let parts = linked
+            .layout
+            .arrays
+            .iter()
+            .filter(|part| part.kind == kind && part.size >= 8);
+        let array = |part: &layout::ArrayPart| FunctionArray {
+            address: constants + part.offset,
+            count: part.size / 8,
+            backwards: part.backwards,
+        };
+        parts.map(array).collect::<Vec<_>>()
+    };
+    let mut symbols = Vec::new();
+    for symbol in &linked.unit.symbols {
+        describe_symbol(linked, symbol, detail, &mut symbols);
+    }
+    Image {
+        placement: linked.placement,
+        symbols,
+        objects: linked.unit.objects.iter().map(|object| object.name.clone()).collect(),
+        preinit: arrays(ArrayKind::Preinit),
+        init: arrays(ArrayKind::Init),
+        fini: arrays(ArrayKind::Fini),
+        ifuncs: Vec::new(),
+        eh_frame: linked
+            .layout
+            .eh_frame
+            .filter(|(_, size)| *size > 0)
+            .map(|(start, size)| (constants + start, size)),
+        tls: linked.tls.map(|placement| ImageTls {
+            placement,
+            template: constants + linked.layout.tls_template,
+            filled_bytes: linked.layout.tls_filled,
+            size_bytes: linked.layout.tls_size,
+            align: linked.layout.tls_align,
+        }),
+        dso_handle: linked.layout.dso_handle.map(|offset| base(SegmentKind::Data) + offset),
+        sections: if detail == Detail::Full {
+            describe_sections(linked)
+        } else {
+            Vec::new()
+        },
+        relocations: Vec::new(),
+    }
+}
+
+fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail, symbols: &mut Vec<ImageSymbol>) {
+    let full = detail == Detail::Full;
+    let global = symbol.binding != elf::STB_LOCAL;
+    if symbol.name.is_empty() || !(full || global) {
+        return;
+    }
+    let name = String::from_utf8_lossy(symbol.name);
+    if full && let Some(slots) = linked.slots(symbol) {
+        let mut synthetic = |suffix: &str, address, size| {
+            symbols.push(ImageSymbol {
+                name: format!("{name}@{suffix}").into(),
+                address,
+                size,
+                kind: SymbolKind::Synthetic,
+                binding: SymbolBinding::Local,
+                object: symbol.object,
+            });
+        };
+        if slots.got != NO_SLOT {
+            synthetic("GOT", linked.slot(slots.got), 8);
+        }
+        if slots.plt != NO_SLOT {
+            synthetic("PLT", linked.plt(slots.plt), PLT_ENTRY_BYTES);
+        }
+    }
+    let Some(kind) = symbol_kind(linked, symbol) else {
+        return;
+    };
+    let visible = matches!(symbol.visibility, elf::STV_DEFAULT | elf::STV_PROTECTED);
+    let binding = match (global && visible, symbol.is_weak()) {
+        (false, _) => SymbolBinding::Local,
+        (true, false) => SymbolBinding::Strong,
+        (true, true) => SymbolBinding::Weak,
+    };
+    if full || binding != SymbolBinding::Local {
+        symbols.push(ImageSymbol {
+            name: name.into(),
+            address: symbol.address,
+            size: symbol.size,
+            kind,
+            binding,
+            object: symbol.object,
+        });
+    }
+}
+
+/// What a symbol that the image itself defines is; `None` for the others.
+fn symbol_kind(linked: &Linked<'_, '_>, symbol: &Symbol<'_>) -> Option<SymbolKind> {
+    if matches!(symbol.kind, elf::STT_FILE | elf::STT_SECTION) {
+        return None;
+    }
+    match symbol.definition {
+        _ if linked.thread_local(symbol).is_some() => (!matches!(
+            symbol.definition,
+            Definition::External(_) | Definition::Undefined | Definition::Linker(_)
+        ))
+        .then_some(SymbolKind::Tls),
+        Definition::Section { section, .. } => {
+            let code = linked.unit.objects[symbol.object as usize].sections[section as usize]
+                .flags
+                .contains(elf::SHF_EXECINSTR);
+            let loaded = linked.layout.places[symbol.object as usize][section as usize] != SectionPlace::Nowhere;
+            let function =
+                matches!(symbol.kind, elf::STT_FUNC | elf::STT_GNU_IFUNC) || (symbol.kind == elf::STT_NOTYPE && code);
+            loaded.then_some(if function {
+                SymbolKind::Function
+            } else {
+                SymbolKind::Data
+            })
+        }
+        Definition::Common { .. } => Some(SymbolKind::Data),
+        Definition::Absolute(_) => Some(SymbolKind::Absolute),
+        _ => None,
+    }
+}
+
+fn describe_sections(linked: &Linked<'_, '_>) -> Vec<ImageSection> {
+    let mut sections = Vec::new();
+    for (number, places) in linked.layout.places.iter().enumerate() {
+        for (place, section) in places.iter().zip(&linked.unit.objects[number].sections) {
+            if let SectionPlace::In(segment, offset) = *place {
+                sections.push(ImageSection {
+                    name: section.display_name().into(),
+                    object: Some(number as u32),
+                    segment,
+                    address: linked.placement.addresses[segment as usize] + offset,
+                    size: section.size,
+                    filled: !section.is_nobits(),
+                });
+            }
+        }
+    }
+    let mut made = |name: &str, segment, address, size| {
+        if size > 0 {
+            sections.push(ImageSection {
+                name: name.into(),
+                object: None,
+                segment,
+                address,
+                size,
+                filled: true,
+            });
+        }
+    };
+    made(
+        ".plt",
+        SegmentKind::Code,
+        linked.plt(0),
+        u64::from(linked.tables.plt_entries) * PLT_ENTRY_BYTES,
+    );
+    made(
+        ".got",
+        SegmentKind::ReadOnly,
+        linked.got(),
+        u64::from(linked.tables.got_words) * 8,
+    );
+    sections.sort_by_key(|section| section.address);
+    sections
+}

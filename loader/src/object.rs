@@ -1,0 +1,545 @@
+//! One ET_REL file, read without copying: sections, symbols, relocations and groups.
+
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::elf::{CrelIterator, FileHeader as _, SectionHeader as _, SectionTable, SymbolTable};
+
+use crate::error::{Error, Result};
+use crate::relocation::Row;
+
+type FileHeader = elf::FileHeader64<LE>;
+type SectionHeader = elf::SectionHeader64<LE>;
+pub(crate) type ElfSymbol = elf::Sym64<LE>;
+
+/// psABI section 4.2, "Large Models": the section may lie out of reach of 32-bit displacements.
+const SHF_X86_64_LARGE: elf::SectionFlags = elf::SectionFlags(0x1000_0000);
+/// psABI section 4.3: a common symbol of the large model.
+pub(crate) const SHN_X86_64_LCOMMON: elf::SymbolSection = elf::SymbolSection(0xff02);
+
+/// An ELF relocatable object for x86-64. Names and contents borrow the file's bytes.
+#[derive(Debug)]
+pub struct Object<'data> {
+    pub(crate) name: String,
+    pub(crate) sections: Vec<Section<'data>>,
+    pub(crate) symbols: SymbolTable<'data, FileHeader>,
+    pub(crate) groups: Vec<Group<'data>>,
+    pub(crate) file_size: u64,
+}
+
+/// One section.
+#[derive(Debug)]
+pub struct Section<'data> {
+    /// The section's name, without the terminator.
+    pub name: &'data [u8],
+    /// `sh_type`.
+    pub kind: elf::SectionType,
+    /// `sh_flags`.
+    pub flags: elf::SectionFlags,
+    /// Size in memory, in bytes.
+    pub size: u64,
+    /// Alignment in memory, in bytes: a power of two.
+    pub align: u64,
+    /// Contents in the file; empty for SHT_NOBITS.
+    pub data: &'data [u8],
+    /// The relocations that apply to the section.
+    pub relocations: Relocations<'data>,
+    /// `sh_link`, the section this one belongs to if SHF_LINK_ORDER is set.
+    pub(crate) link: usize,
+    /// What becomes of the section.
+    pub(crate) state: SectionState,
+}
+
+/// What becomes of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SectionState {
+    /// It is part of the image in memory.
+    Loaded,
+    /// It is for tools: debug information, notes, tables of the object file itself.
+    Unloaded,
+    /// It is excluded, or of a COMDAT group of which another object's copy was chosen.
+    Discarded,
+}
+
+/// A section group.
+#[derive(Debug)]
+pub(crate) struct Group<'data> {
+    /// The signature's name, which keys a COMDAT group whatever the symbol's binding.
+    pub(crate) signature: &'data [u8],
+    /// Whether GRP_COMDAT is set; a group without it is always kept.
+    pub(crate) comdat: bool,
+    pub(crate) members: Vec<usize>,
+}
+
+/// One relocation, from SHT_RELA, SHT_REL or SHT_CREL alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relocation {
+    /// Offset of the field in its section, in bytes.
+    pub offset: u64,
+    /// The type's number.
+    pub number: u32,
+    /// Index in the symbol table.
+    pub symbol: u32,
+    /// The addend.
+    pub addend: i64,
+}
+
+/// The relocations of one section.
+#[derive(Debug)]
+pub enum Relocations<'data> {
+    /// An SHT_RELA table, as it stands in the file.
+    Rela(&'data [elf::Rela64<LE>]),
+    /// What was decoded from SHT_REL, SHT_CREL or several tables.
+    Decoded(Vec<Relocation>),
+}
+
+impl Relocations<'_> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Relocations::Rela(table) => table.len(),
+            Relocations::Decoded(table) => table.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The relocations in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = Relocation> + '_ {
+        let (rela, decoded): (&[elf::Rela64<LE>], &[Relocation]) = match self {
+            Relocations::Rela(table) => (table, &[]),
+            Relocations::Decoded(table) => (&[], table),
+        };
+        rela.iter().map(from_rela).chain(decoded.iter().copied())
+    }
+}
+
+#[inline]
+fn from_rela(rela: &elf::Rela64<LE>) -> Relocation {
+    let info = rela.r_info.get(LE);
+    Relocation {
+        offset: rela.r_offset.get(LE),
+        number: (info & 0xffff_ffff) as u32,
+        symbol: (info >> 32) as u32,
+        addend: rela.r_addend.get(LE),
+    }
+}
+
+impl Section<'_> {
+    /// Whether the section occupies memory at run time.
+    #[must_use]
+    pub fn is_allocated(&self) -> bool {
+        self.flags.contains(elf::SHF_ALLOC)
+    }
+
+    /// Whether the section has a size but no contents (`.bss`, `.tbss`, `.lbss`).
+    #[must_use]
+    pub fn is_nobits(&self) -> bool {
+        self.kind == elf::SHT_NOBITS
+    }
+
+    /// Whether the section is part of the thread-local template.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.flags.contains(elf::SHF_TLS)
+    }
+
+    /// Whether the section is one of the large code model, which may be out of reach of the code.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.flags.contains(SHF_X86_64_LARGE)
+    }
+
+    /// The name for messages.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        String::from_utf8_lossy(self.name).into_owned()
+    }
+}
+
+impl<'data> Object<'data> {
+    /// Reads an object. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for files of another kind, with what they are; [`Error::Malformed`] where the file
+    /// contradicts the ELF format.
+    pub fn parse(name: impl Into<String>, data: &'data [u8]) -> Result<Self> {
+        let name = name.into();
+        if let Some(what) = foreign_kind(data) {
+            return Err(Error::Unsupported {
+                object: name,
+                what: what.0.to_owned(),
+                remedy: what.1,
+            });
+        }
+        let malformed = |reason: &dyn std::fmt::Display| Error::Malformed {
+            object: name.clone(),
+            reason: reason.to_string(),
+        };
+        let header = FileHeader::parse(data).map_err(|e| malformed(&e))?;
+        let table = header.sections(LE, data).map_err(|e| malformed(&e))?;
+        if table.is_empty() {
+            return Err(malformed(&"the section header table is empty or missing"));
+        }
+        let symbols = table.symbols(LE, data, elf::SHT_SYMTAB).map_err(|e| malformed(&e))?;
+        let mut object = Object {
+            sections: Vec::with_capacity(table.len()),
+            symbols,
+            groups: Vec::new(),
+            file_size: data.len() as u64,
+            name,
+        };
+        object.read_sections(&table, data)?;
+        object.read_relocations(&table, data)?;
+        object.read_groups(&table, data)?;
+        object.refuse_slim_lto()?;
+        Ok(object)
+    }
+
+    /// What messages call the object: a path, or `archive.a(member.o)`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The sections, by their index in the file.
+    #[must_use]
+    pub fn sections(&self) -> &[Section<'data>] {
+        &self.sections
+    }
+
+    /// The file's size in bytes.
+    #[must_use]
+    pub fn file_size(&self) -> u64 {
+        self.file_size
+    }
+
+    pub(crate) fn malformed(&self, reason: impl Into<String>) -> Error {
+        Error::Malformed {
+            object: self.name.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    fn read_sections(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
+        for (index, header) in table.iter().enumerate() {
+            let section = self.read_section(index, header, table, data)?;
+            self.sections.push(section);
+        }
+        Ok(())
+    }
+
+    fn read_section(
+        &self,
+        index: usize,
+        header: &'data SectionHeader,
+        table: &SectionTable<'data, FileHeader>,
+        data: &'data [u8],
+    ) -> Result<Section<'data>> {
+        let kind = header.sh_type(LE);
+        let name = table
+            .section_name(LE, header)
+            .map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+        let contents = match kind {
+            elf::SHT_NOBITS | elf::SHT_NULL => &[],
+            _ => header.data(LE, data).map_err(|_| {
+                self.malformed(format!(
+                    "section {index} ({}): its {:#x} bytes at {:#x} lie outside the file",
+                    String::from_utf8_lossy(name),
+                    header.sh_size(LE),
+                    header.sh_offset(LE)
+                ))
+            })?,
+        };
+        let flags = header.sh_flags(LE);
+        let align = header.sh_addralign.get(LE).max(1);
+        if !align.is_power_of_two() && flags.contains(elf::SHF_ALLOC) {
+            return Err(self.malformed(format!("section {index}: alignment {align:#x} is not a power of two")));
+        }
+        Ok(Section {
+            name,
+            kind,
+            flags,
+            size: if kind == elf::SHT_NULL {
+                0
+            } else {
+                header.sh_size.get(LE)
+            },
+            align,
+            data: contents,
+            relocations: Relocations::Rela(&[]),
+            link: header.sh_link.get(LE) as usize,
+            state: match flags {
+                flags if flags.contains(elf::SHF_EXCLUDE) => SectionState::Discarded,
+                flags if flags.contains(elf::SHF_ALLOC) && kind != elf::SHT_NULL => SectionState::Loaded,
+                _ => SectionState::Unloaded,
+            },
+        })
+    }
+
+    fn read_relocations(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
+        for (index, header) in table.iter().enumerate() {
+            let kind = header.sh_type(LE);
+            if kind == elf::SHT_RELR {
+                return Err(self.malformed(format!(
+                    "section {index}: SHT_RELR has no meaning in a relocatable object"
+                )));
+            }
+            if !matches!(kind, elf::SHT_RELA | elf::SHT_REL | elf::SHT_CREL) {
+                continue;
+            }
+            // Some assemblers leave SHF_INFO_LINK out, so sh_info counts without it.
+            let target = header.sh_info.get(LE) as usize;
+            if target == 0 || target >= self.sections.len() {
+                return Err(self.malformed(format!(
+                    "section {index}: relocations for section {target}, which does not exist"
+                )));
+            }
+            if header.link(LE) != self.symbols.section() {
+                return Err(self.malformed(format!(
+                    "section {index}: relocations against section {} as symbol table",
+                    header.sh_link.get(LE)
+                )));
+            }
+            let contents = self.sections[index].data;
+            let new = match kind {
+                elf::SHT_RELA => Relocations::Rela(
+                    header
+                        .data_as_array(LE, data)
+                        .map_err(|e| self.malformed(format!("section {index}: {e}")))?,
+                ),
+                elf::SHT_REL => self.decode_rel(index, target, header, data)?,
+                _ => self.decode_crel(index, target, contents)?,
+            };
+            let old = std::mem::replace(&mut self.sections[target].relocations, Relocations::Rela(&[]));
+            self.sections[target].relocations = if old.is_empty() {
+                new
+            } else {
+                Relocations::Decoded(old.iter().chain(new.iter()).collect())
+            };
+        }
+        Ok(())
+    }
+
+    fn decode_rel(
+        &self,
+        index: usize,
+        target: usize,
+        header: &SectionHeader,
+        data: &'data [u8],
+    ) -> Result<Relocations<'data>> {
+        let table: &[elf::Rel64<LE>] = header
+            .data_as_array(LE, data)
+            .map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+        let decoded = table.iter().map(|rel| {
+            let info = rel.r_info.get(LE);
+            let (offset, number) = (rel.r_offset.get(LE), (info & 0xffff_ffff) as u32);
+            Relocation {
+                offset,
+                number,
+                symbol: (info >> 32) as u32,
+                addend: self.implicit_addend(target, offset, number),
+            }
+        });
+        Ok(Relocations::Decoded(decoded.collect()))
+    }
+
+    fn decode_crel(&self, index: usize, target: usize, contents: &'data [u8]) -> Result<Relocations<'data>> {
+        let entries = CrelIterator::new(contents).map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+        let explicit = entries.is_rela();
+        let mut decoded = Vec::with_capacity(entries.len().min(contents.len()));
+        for entry in entries {
+            let entry = entry.map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+            let (offset, number) = (entry.r_offset, entry.r_type.0);
+            let addend = if explicit {
+                entry.r_addend
+            } else {
+                self.implicit_addend(target, offset, number)
+            };
+            decoded.push(Relocation {
+                offset,
+                number,
+                symbol: entry.r_sym,
+                addend,
+            });
+        }
+        Ok(Relocations::Decoded(decoded))
+    }
+
+    /// The addend in the field itself. A field outside its section is reported by scan, which names its place.
+    fn implicit_addend(&self, target: usize, offset: u64, number: u32) -> i64 {
+        let Some(row) = Row::of(number) else { return 0 };
+        let field = usize::try_from(offset)
+            .ok()
+            .and_then(|at| self.sections[target].data.get(at..)?.get(..usize::from(row.width)));
+        field.map_or(0, |field| row.implicit_addend(field))
+    }
+
+    fn read_groups(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
+        for (index, header) in table.iter().enumerate() {
+            let group = header
+                .group(LE, data)
+                .map_err(|e| self.malformed(format!("section {index}: {e}")))?;
+            let Some((flags, members)) = group else { continue };
+            let signature = self.symbol(header.sh_info.get(LE))?;
+            let mut signature_name = self.symbol_name(signature)?;
+            if signature_name.is_empty() && signature.st_type() == elf::STT_SECTION {
+                let section = self.symbol_section(header.sh_info.get(LE), signature)?;
+                signature_name = section.map_or(&[][..], |section| self.sections[section].name);
+            }
+            let members: Vec<usize> = members.iter().map(|member| member.get(LE) as usize).collect();
+            if let Some(member) = members
+                .iter()
+                .find(|member| **member == 0 || **member >= self.sections.len())
+            {
+                return Err(self.malformed(format!("group section {index}: member {member} does not exist")));
+            }
+            self.groups.push(Group {
+                signature: signature_name,
+                comdat: flags.contains(elf::GRP_COMDAT),
+                members,
+            });
+        }
+        // The older form of COMDAT: the section's own name is the key.
+        for (index, section) in self.sections.iter().enumerate() {
+            if section.name.starts_with(b".gnu.linkonce.") && section.is_allocated() {
+                self.groups.push(Group {
+                    signature: section.name,
+                    comdat: true,
+                    members: vec![index],
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// gcc's `-flto` without `-ffat-lto-objects` leaves only bytecode behind, and marks it with a common symbol.
+    fn refuse_slim_lto(&self) -> Result<()> {
+        if !self
+            .sections
+            .iter()
+            .any(|section| section.name.starts_with(b".gnu.lto_"))
+        {
+            return Ok(());
+        }
+        for symbol in self.symbols.iter() {
+            if self.symbol_name(symbol)? == b"__gnu_lto_slim" {
+                return Err(Error::Unsupported {
+                    object: self.name.clone(),
+                    what: "holds only gcc's LTO bytecode (slim LTO)".into(),
+                    remedy: "compile with -fno-lto or -ffat-lto-objects",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The symbol at `index` of the symbol table.
+    pub(crate) fn symbol(&self, index: u32) -> Result<&'data ElfSymbol> {
+        self.symbols
+            .symbols()
+            .get(index as usize)
+            .ok_or_else(|| self.malformed(format!("symbol index {index} lies outside the symbol table")))
+    }
+
+    /// A symbol's own name; empty for most section symbols.
+    pub(crate) fn symbol_name(&self, symbol: &'data ElfSymbol) -> Result<&'data [u8]> {
+        self.symbols
+            .symbol_name(LE, symbol)
+            .map_err(|e| self.malformed(e.to_string()))
+    }
+
+    /// The section that defines a symbol, or `None` for undefined, absolute and common ones.
+    pub(crate) fn symbol_section(&self, index: u32, symbol: &ElfSymbol) -> Result<Option<usize>> {
+        let section = self
+            .symbols
+            .symbol_section(LE, symbol, object::SymbolIndex(index as usize))
+            .map_err(|e| self.malformed(format!("symbol {index}: {e}")))?;
+        match section {
+            Some(section) if section.0 >= self.sections.len() => Err(self.malformed(format!(
+                "symbol {index} is defined in section {}, which does not exist",
+                section.0
+            ))),
+            section => Ok(section.map(|section| section.0)),
+        }
+    }
+}
+
+const WRONG_MACHINE: &str = "compile for x86-64 (64-bit ELF)";
+
+/// What a file is if it is no ELF relocatable object for x86-64, with the remedy.
+fn foreign_kind(data: &[u8]) -> Option<(&'static str, &'static str)> {
+    let at = |offset: usize, bytes: &[u8]| data.get(offset..offset + bytes.len()) == Some(bytes);
+    let starts = |bytes: &[u8]| at(0, bytes);
+    if starts(b"\x7fELF") {
+        return foreign_elf(data);
+    }
+    Some(if starts(b"BC\xc0\xde") || starts(b"\xde\xc0\x17\x0b") {
+        (
+            "is LLVM bitcode (clang -flto or rustc's linker-plugin LTO)",
+            "compile without -flto, or with -ffat-lto-objects",
+        )
+    } else if [
+        &b"\xcf\xfa\xed\xfe"[..],
+        b"\xce\xfa\xed\xfe",
+        b"\xca\xfe\xba\xbe",
+        b"\xfe\xed\xfa\xcf",
+    ]
+    .iter()
+    .any(|m| starts(m))
+    {
+        ("is a Mach-O file", WRONG_MACHINE)
+    } else if starts(b"MZ") || starts(b"\x64\x86") || starts(b"\x4c\x01") || starts(b"\x00\x00\xff\xff") {
+        ("is a COFF or PE file", WRONG_MACHINE)
+    } else if starts(b"\0asm") {
+        ("is a WebAssembly module", WRONG_MACHINE)
+    } else if starts(b"go object ") {
+        (
+            "is the Go toolchain's own object format",
+            "build with gccgo, or as a C archive (-buildmode=c-archive)",
+        )
+    } else if starts(b"!<arch>\n") || starts(b"!<thin>\n") {
+        ("is an archive inside an archive", "add the inner archive itself")
+    } else if data.is_empty() {
+        ("is empty", "compile it again")
+    } else {
+        ("is no ELF object", "give a relocatable object (.o) or an archive (.a)")
+    })
+}
+
+fn foreign_elf(data: &[u8]) -> Option<(&'static str, &'static str)> {
+    let half = |offset: usize| data.get(offset..offset + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    // A header that is cut off is the parser's to report.
+    let (class, order, kind, machine) = (*data.get(4)?, *data.get(5)?, half(16)?, half(18)?);
+    if order == 2 {
+        return Some(("is a big-endian ELF file", WRONG_MACHINE));
+    }
+    if class == 1 {
+        let x32 = machine == elf::EM_X86_64.0;
+        return Some((
+            if x32 {
+                "is an x32 object (32-bit pointers)"
+            } else {
+                "is a 32-bit ELF file"
+            },
+            "compile with -m64",
+        ));
+    }
+    match (machine, kind) {
+        (62, 1) => None,
+        (62, 2) => Some(("is an executable (ET_EXEC)", "give the objects it was linked from")),
+        (62, 3) => Some((
+            "is a shared object or position-independent executable (ET_DYN)",
+            "load a shared library with dlopen (-l)",
+        )),
+        (62, 4) => Some(("is a core file", "give a relocatable object (.o)")),
+        (62, _) => Some(("is an ELF file of unknown type", "give a relocatable object (.o)")),
+        (183, _) => Some(("is an AArch64 object", WRONG_MACHINE)),
+        (243, _) => Some(("is a RISC-V object", WRONG_MACHINE)),
+        _ => Some(("is an ELF file for another machine", WRONG_MACHINE)),
+    }
+}

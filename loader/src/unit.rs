@@ -1,0 +1,587 @@
+//! What is linked together: the objects, their symbols, and which definition each name is bound to.
+
+use object::LittleEndian as LE;
+use object::elf;
+use rustc_hash::FxHashMap;
+
+use crate::archive::Archive;
+use crate::error::{Error, Result, Undefined};
+use crate::object::{ElfSymbol, Object, SHN_X86_64_LCOMMON, SectionState};
+use crate::resolver::{Request, Resolver, Target};
+use crate::scan::Needs;
+
+/// A symbol's place in [`Unit::symbols`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SymbolId(pub(crate) u32);
+
+/// No slots: see [`Symbol::slots`].
+pub(crate) const NO_SLOTS: u32 = u32::MAX;
+
+/// One symbol: a global name of the unit, or a local symbol of one object.
+#[derive(Debug)]
+pub(crate) struct Symbol<'data> {
+    /// The name; empty for section symbols.
+    pub(crate) name: &'data [u8],
+    /// The name by which the unit finds the symbol: `name@VERSION` for a reference to one version.
+    pub(crate) key: &'data [u8],
+    pub(crate) definition: Definition,
+    pub(crate) size: u64,
+    pub(crate) kind: elf::SymbolType,
+    pub(crate) binding: elf::SymbolBind,
+    pub(crate) visibility: elf::SymbolVisibility,
+    /// Whether every reference is weak, so that nothing has to define the symbol.
+    pub(crate) weak_reference: bool,
+    /// The object that defines the symbol, or the first one that refers to it.
+    pub(crate) object: u32,
+    pub(crate) needs: Needs,
+    /// Its place in the table of GOT and PLT slots, or [`NO_SLOTS`].
+    pub(crate) slots: u32,
+    /// The address that references get, from layout on; for thread-local symbols the offset in the module's block.
+    pub(crate) address: u64,
+}
+
+impl<'data> Symbol<'data> {
+    /// What stands behind the `@` of a `.symver` name.
+    pub(crate) fn version(&self) -> Option<&'data [u8]> {
+        let version = &self.key[self.name.len()..];
+        version.strip_prefix(b"@@").or_else(|| version.strip_prefix(b"@"))
+    }
+
+    /// Whether the definition may stand beside a strong one of the same name.
+    pub(crate) fn is_weak(&self) -> bool {
+        matches!(self.binding, elf::STB_WEAK | elf::STB_GNU_UNIQUE)
+    }
+}
+
+/// What defines a symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Definition {
+    Undefined,
+    /// In a section of the symbol's object.
+    Section {
+        section: u32,
+        value: u64,
+    },
+    /// In a section that is not part of the image, such as that of a COMDAT group that was not chosen.
+    Discarded,
+    /// A tentative definition; `offset` in the block of commons is set by layout.
+    Common {
+        align: u64,
+        offset: u64,
+        large: bool,
+    },
+    Absolute(u64),
+    /// Outside of the unit.
+    External(Target),
+    /// A private copy of an external variable; `offset` in the block of commons is set by layout.
+    Copy {
+        original: Target,
+        offset: u64,
+    },
+    /// Supplied by the linker itself; the address is set by layout.
+    Linker(LinkerSymbol),
+}
+
+/// Symbols that the linker defines, as `ld`'s default script and the C start files do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkerSymbol {
+    Got,
+    DsoHandle,
+    TlsModuleBase,
+    SegmentStart(u8),
+    SegmentFilledEnd(u8),
+    SegmentEnd(u8),
+    EhFrame,
+    /// The bounds of the `.preinit_array`, `.init_array` or `.fini_array` sections.
+    ArrayStart(u8),
+    ArrayEnd(u8),
+    /// The bounds of all sections whose name is the C identifier at this place of [`Unit::bounded`].
+    SectionStart(u16),
+    SectionEnd(u16),
+    /// Both ends of a table that is always empty.
+    Nothing,
+}
+
+/// The objects of one link, with their symbols bound to one another.
+#[derive(Debug)]
+pub(crate) struct Unit<'data> {
+    pub(crate) objects: Vec<Object<'data>>,
+    /// For each object, its symbol table as places in `symbols`.
+    pub(crate) symbol_ids: Vec<Vec<SymbolId>>,
+    pub(crate) symbols: Vec<Symbol<'data>>,
+    pub(crate) globals: FxHashMap<&'data [u8], SymbolId>,
+    /// The names of sections whose bounds are asked for by `__start_NAME` and `__stop_NAME`.
+    pub(crate) bounded: Vec<&'data [u8]>,
+    comdats: FxHashMap<&'data [u8], u32>,
+}
+
+impl<'data> Unit<'data> {
+    pub(crate) fn new() -> Self {
+        Unit {
+            objects: Vec::new(),
+            symbol_ids: Vec::new(),
+            symbols: Vec::new(),
+            globals: FxHashMap::default(),
+            bounded: Vec::new(),
+            comdats: FxHashMap::default(),
+        }
+    }
+
+    /// Adds an object: chooses its COMDAT groups, and merges its symbols with those of the objects before it.
+    pub(crate) fn add(&mut self, mut object: Object<'data>) -> Result<()> {
+        let number = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
+        self.choose_groups(&mut object, number);
+        let count = object.symbols.len();
+        let mut ids = Vec::with_capacity(count);
+        self.symbols.reserve(count);
+        for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
+            let elf_symbol = object.symbol(index)?;
+            let symbol = read_symbol(&object, number, index, elf_symbol)?;
+            ids.push(if elf_symbol.st_bind() == elf::STB_LOCAL || index == 0 {
+                self.push(symbol)
+            } else {
+                self.merge(symbol, &object)?
+            });
+        }
+        self.symbol_ids.push(ids);
+        self.objects.push(object);
+        Ok(())
+    }
+
+    fn choose_groups(&mut self, object: &mut Object<'data>, number: u32) {
+        for group in &object.groups {
+            if !group.comdat {
+                continue;
+            }
+            let chosen = *self.comdats.entry(group.signature).or_insert(number);
+            if chosen != number {
+                for member in &group.members {
+                    object.sections[*member].state = SectionState::Discarded;
+                }
+            }
+        }
+        // A section that exists for another one goes with it.
+        for index in 0..object.sections.len() {
+            let section = &object.sections[index];
+            if section.flags.contains(elf::SHF_LINK_ORDER)
+                && object
+                    .sections
+                    .get(section.link)
+                    .is_some_and(|to| to.state == SectionState::Discarded)
+            {
+                object.sections[index].state = SectionState::Discarded;
+            }
+        }
+    }
+
+    fn push(&mut self, symbol: Symbol<'data>) -> SymbolId {
+        let id = SymbolId(u32::try_from(self.symbols.len()).unwrap_or(u32::MAX));
+        self.symbols.push(symbol);
+        id
+    }
+
+    fn merge(&mut self, new: Symbol<'data>, object: &Object<'data>) -> Result<SymbolId> {
+        let key = new.key;
+        if let Some(&id) = self.globals.get(key) {
+            let old = &self.symbols[id.0 as usize];
+            match precedence(old, &new) {
+                Precedence::Old => {}
+                Precedence::New => self.replace(id, new),
+                Precedence::Larger => self.enlarge(id, &new),
+                Precedence::Conflict => {
+                    return Err(Error::Duplicate {
+                        symbol: String::from_utf8_lossy(new.name).into_owned(),
+                        first: self.objects.get(old.object as usize).unwrap_or(object).name.clone(),
+                        second: object.name.clone(),
+                    });
+                }
+                Precedence::Reference => {
+                    let weak = old.weak_reference && new.weak_reference;
+                    self.symbols[id.0 as usize].weak_reference = weak;
+                    self.restrict(id, new.visibility);
+                }
+            }
+            return Ok(id);
+        }
+        let id = self.push(new);
+        self.globals.insert(key, id);
+        Ok(id)
+    }
+
+    fn replace(&mut self, id: SymbolId, new: Symbol<'data>) {
+        let visibility = self.symbols[id.0 as usize].visibility;
+        self.symbols[id.0 as usize] = new;
+        self.restrict(id, visibility);
+    }
+
+    fn enlarge(&mut self, id: SymbolId, new: &Symbol<'data>) {
+        let old = &mut self.symbols[id.0 as usize];
+        old.size = old.size.max(new.size);
+        if let (Definition::Common { align, .. }, Definition::Common { align: other, .. }) =
+            (&mut old.definition, new.definition)
+        {
+            *align = (*align).max(other);
+        }
+    }
+
+    /// The most constraining visibility of all references counts (gABI, "Symbol Visibility").
+    fn restrict(&mut self, id: SymbolId, visibility: elf::SymbolVisibility) {
+        let rank = |v: elf::SymbolVisibility| match v {
+            elf::STV_DEFAULT => 0,
+            elf::STV_PROTECTED => 1,
+            elf::STV_HIDDEN => 2,
+            _ => 3,
+        };
+        let own = &mut self.symbols[id.0 as usize].visibility;
+        if rank(visibility) > rank(*own) {
+            *own = visibility;
+        }
+    }
+
+    /// Binds names to images linked before: undefined ones, and weak definitions that exist there already.
+    pub(crate) fn bind_earlier(&mut self, resolver: &mut dyn Resolver, from: usize) {
+        for symbol in &mut self.symbols[from..] {
+            let open = match symbol.definition {
+                Definition::Undefined => symbol.binding != elf::STB_LOCAL,
+                Definition::Section { .. } => symbol.is_weak() && symbol.visibility == elf::STV_DEFAULT,
+                Definition::Common { .. } => symbol.visibility == elf::STV_DEFAULT,
+                _ => false,
+            };
+            if open
+                && !symbol.name.is_empty()
+                && linker_symbol(symbol.name).is_none()
+                && let Some(target) = resolver.earlier(symbol.name)
+            {
+                symbol.definition = Definition::External(target);
+            }
+        }
+    }
+
+    /// Takes members from archives until none defines a symbol that is still wanted. Returns whether any was taken.
+    pub(crate) fn take_members(
+        &mut self,
+        archives: &mut [Archive<'data>],
+        resolver: &mut dyn Resolver,
+    ) -> Result<bool> {
+        let mut taken = false;
+        let mut next = 0;
+        while next < self.symbols.len() {
+            let symbol = &self.symbols[next];
+            let wanted = symbol.definition == Definition::Undefined
+                && !symbol.weak_reference
+                && symbol.binding != elf::STB_LOCAL
+                && symbol.version().is_none();
+            next += 1;
+            if !wanted {
+                continue;
+            }
+            let name = symbol.name;
+            for archive in archives.iter_mut() {
+                if let Some(member) = archive.take(name)? {
+                    let before = self.symbols.len();
+                    self.add(member)?;
+                    self.bind_earlier(resolver, before);
+                    taken = true;
+                    break;
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Binds what is still undefined and needed: to the linker's own symbols, then to the surroundings.
+    pub(crate) fn bind_external(&mut self, resolver: &mut dyn Resolver) {
+        for id in 0..self.symbols.len() {
+            let symbol = &self.symbols[id];
+            let name = symbol.name;
+            let unique =
+                symbol.binding == elf::STB_GNU_UNIQUE && matches!(symbol.definition, Definition::Section { .. });
+            if symbol.needs.is_empty() || !(symbol.definition == Definition::Undefined || unique) || name.is_empty() {
+                continue;
+            }
+            let request = Request {
+                name,
+                version: symbol.version(),
+                weak: symbol.weak_reference || unique,
+                fixed_offset: symbol.needs.has(Needs::TLS_IE) || symbol.needs.has(Needs::TLS_LE),
+            };
+            let supplied = if unique { None } else { self.linker_symbol(name) };
+            let definition = match supplied {
+                Some(symbol) => Some(Definition::Linker(symbol)),
+                None => resolver.external(request).map(Definition::External),
+            };
+            if let Some(definition) = definition {
+                self.symbols[id].definition = definition;
+            }
+        }
+    }
+
+    fn linker_symbol(&mut self, name: &'data [u8]) -> Option<LinkerSymbol> {
+        linker_symbol(name).or_else(|| self.bound_symbol(name))
+    }
+
+    fn bound_symbol(&mut self, name: &'data [u8]) -> Option<LinkerSymbol> {
+        let start = name.strip_prefix(b"__start_");
+        let section = start.or_else(|| name.strip_prefix(b"__stop_"))?;
+        let exists = self.objects.iter().any(|object| {
+            object
+                .sections
+                .iter()
+                .any(|s| s.state == SectionState::Loaded && s.name == section)
+        });
+        if !exists || !is_c_identifier(section) {
+            return None;
+        }
+        let at = self
+            .bounded
+            .iter()
+            .position(|known| *known == section)
+            .unwrap_or_else(|| {
+                self.bounded.push(section);
+                self.bounded.len() - 1
+            });
+        let at = u16::try_from(at).ok()?;
+        Some(if start.is_some() {
+            LinkerSymbol::SectionStart(at)
+        } else {
+            LinkerSymbol::SectionEnd(at)
+        })
+    }
+
+    /// Every symbol that is needed and that nothing defines, with the objects that refer to it.
+    pub(crate) fn undefined(&self) -> Vec<Undefined> {
+        let mut undefined = Vec::new();
+        for (id, symbol) in self.symbols.iter().enumerate() {
+            let missing = symbol.definition == Definition::Undefined
+                && !symbol.needs.is_empty()
+                && !symbol.weak_reference
+                && !symbol.name.is_empty();
+            if missing {
+                let wanted_by = self
+                    .objects
+                    .iter()
+                    .zip(&self.symbol_ids)
+                    .filter(|(_, ids)| ids.iter().any(|i| i.0 as usize == id));
+                undefined.push(Undefined {
+                    symbol: display(symbol.name, symbol.version()),
+                    wanted_by: wanted_by.map(|(object, _)| object.name.clone()).collect(),
+                    hint: hint(symbol.name),
+                });
+            }
+        }
+        undefined
+    }
+
+    /// What messages call a symbol: its name, or the section it stands for.
+    pub(crate) fn display(&self, id: SymbolId) -> String {
+        let symbol = &self.symbols[id.0 as usize];
+        if !symbol.name.is_empty() {
+            return display(symbol.name, symbol.version());
+        }
+        match symbol.definition {
+            Definition::Section { section, .. } => {
+                self.objects[symbol.object as usize].sections[section as usize].display_name()
+            }
+            Definition::Absolute(value) => format!("absolute {value:#x}"),
+            _ => "no symbol".into(),
+        }
+    }
+}
+
+fn read_symbol<'data>(
+    object: &Object<'data>,
+    number: u32,
+    index: u32,
+    elf_symbol: &'data ElfSymbol,
+) -> Result<Symbol<'data>> {
+    let name = object.symbol_name(elf_symbol)?;
+    let (size, value, kind) = (
+        elf_symbol.st_size.get(LE),
+        elf_symbol.st_value.get(LE),
+        elf_symbol.st_type(),
+    );
+    let definition = match elf_symbol.st_shndx.get(LE) {
+        elf::SHN_UNDEF if index == 0 || elf_symbol.st_bind() == elf::STB_LOCAL => Definition::Absolute(0),
+        elf::SHN_UNDEF => Definition::Undefined,
+        elf::SHN_ABS => Definition::Absolute(value),
+        shndx @ (elf::SHN_COMMON | SHN_X86_64_LCOMMON) => {
+            if !value.max(1).is_power_of_two() {
+                return Err(object.malformed(format!(
+                    "common symbol {index}: alignment {value:#x} is not a power of two"
+                )));
+            }
+            Definition::Common {
+                align: value.max(1),
+                offset: 0,
+                large: shndx == SHN_X86_64_LCOMMON,
+            }
+        }
+        _ => match object.symbol_section(index, elf_symbol)? {
+            Some(section) if object.sections[section].state != SectionState::Discarded => Definition::Section {
+                section: u32::try_from(section).unwrap_or(u32::MAX),
+                value,
+            },
+            Some(_) if elf_symbol.st_bind() == elf::STB_LOCAL => Definition::Discarded,
+            Some(_) => Definition::Undefined,
+            None => {
+                return Err(object.malformed(format!(
+                    "symbol {index}: section index {:#x} is reserved",
+                    elf_symbol.st_shndx.get(LE).0
+                )));
+            }
+        },
+    };
+    // `name@VERSION` binds to that version; `name@@VERSION` defines the default one; a definition of `name@VERSION` is
+    // found by its whole name only.
+    let undefined = definition == Definition::Undefined;
+    let at = name
+        .iter()
+        .position(|byte| *byte == b'@')
+        .filter(|at| *at > 0 && elf_symbol.st_bind() != elf::STB_LOCAL);
+    let (name, key) = match at {
+        Some(at) if undefined => (&name[..at], name),
+        Some(at) if name[at..].starts_with(b"@@") => (&name[..at], &name[..at]),
+        _ => (name, name),
+    };
+    Ok(Symbol {
+        name,
+        key,
+        definition,
+        size,
+        kind,
+        binding: elf_symbol.st_bind(),
+        visibility: elf_symbol.st_visibility(),
+        weak_reference: undefined && elf_symbol.st_bind() == elf::STB_WEAK,
+        object: number,
+        needs: Needs::default(),
+        slots: NO_SLOTS,
+        address: 0,
+    })
+}
+
+enum Precedence {
+    Old,
+    New,
+    /// Two tentative definitions: the larger size and alignment.
+    Larger,
+    Conflict,
+    /// The new one only refers.
+    Reference,
+}
+
+fn precedence(old: &Symbol<'_>, new: &Symbol<'_>) -> Precedence {
+    use Definition::{Common, Undefined};
+    match (old.definition, new.definition) {
+        (_, Undefined) => Precedence::Reference,
+        (Undefined, _) => Precedence::New,
+        (Common { .. }, Common { .. }) => Precedence::Larger,
+        (_, Common { .. }) if old.is_weak() => Precedence::New,
+        (_, Common { .. }) => Precedence::Old,
+        (Common { .. }, _) if new.is_weak() => Precedence::Old,
+        (Common { .. }, _) => Precedence::New,
+        _ if new.is_weak() => Precedence::Old,
+        _ if old.is_weak() => Precedence::New,
+        _ => Precedence::Conflict,
+    }
+}
+
+fn display(name: &[u8], version: Option<&[u8]>) -> String {
+    let name = String::from_utf8_lossy(name);
+    version.map_or_else(
+        || name.to_string(),
+        |version| format!("{name}@{}", String::from_utf8_lossy(version)),
+    )
+}
+
+fn is_c_identifier(name: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    name.first().is_some_and(letter) && name.iter().all(|byte| letter(byte) || byte.is_ascii_digit())
+}
+
+/// The names that mean something of the image itself, whatever another image or the host defines under them.
+const LINKER_SYMBOLS: [(&[u8], LinkerSymbol); 28] = {
+    use crate::memory::SegmentKind::{Code, Data, ReadOnly};
+    use LinkerSymbol as S;
+    [
+        (b"_GLOBAL_OFFSET_TABLE_", S::Got),
+        (b"__dso_handle", S::DsoHandle),
+        (b"_TLS_MODULE_BASE_", S::TlsModuleBase),
+        (b"__executable_start", S::SegmentStart(Code as u8)),
+        (b"__ehdr_start", S::SegmentStart(Code as u8)),
+        (b"etext", S::SegmentEnd(Code as u8)),
+        (b"_etext", S::SegmentEnd(Code as u8)),
+        (b"__etext", S::SegmentEnd(Code as u8)),
+        (b"data_start", S::SegmentStart(Data as u8)),
+        (b"__data_start", S::SegmentStart(Data as u8)),
+        (b"edata", S::SegmentFilledEnd(Data as u8)),
+        (b"_edata", S::SegmentFilledEnd(Data as u8)),
+        (b"__bss_start", S::SegmentFilledEnd(Data as u8)),
+        (b"__TMC_END__", S::SegmentFilledEnd(Data as u8)),
+        (b"end", S::SegmentEnd(Data as u8)),
+        (b"_end", S::SegmentEnd(Data as u8)),
+        (b"__GNU_EH_FRAME_HDR", S::EhFrame),
+        (b"__EH_FRAME_BEGIN__", S::EhFrame),
+        (b"__FRAME_END__", S::SegmentEnd(ReadOnly as u8)),
+        (b"__preinit_array_start", S::ArrayStart(0)),
+        (b"__preinit_array_end", S::ArrayEnd(0)),
+        (b"__init_array_start", S::ArrayStart(1)),
+        (b"__init_array_end", S::ArrayEnd(1)),
+        (b"__fini_array_start", S::ArrayStart(2)),
+        (b"__fini_array_end", S::ArrayEnd(2)),
+        (b"__rela_iplt_start", S::Nothing),
+        (b"__rela_iplt_end", S::Nothing),
+        (b"__libc_atexit", S::Nothing),
+    ]
+};
+
+fn linker_symbol(name: &[u8]) -> Option<LinkerSymbol> {
+    LINKER_SYMBOLS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, symbol)| *symbol)
+}
+
+/// What usually provides a symbol that is not found.
+fn hint(name: &[u8]) -> &'static str {
+    const PROVIDERS: [(&[u8], &str); 14] = [
+        (
+            b"__asan_",
+            "the AddressSanitizer runtime: link the host with -fsanitize=address",
+        ),
+        (
+            b"__tsan_",
+            "the ThreadSanitizer runtime: link the host with -fsanitize=thread",
+        ),
+        (
+            b"__msan_",
+            "the MemorySanitizer runtime: link the host with -fsanitize=memory",
+        ),
+        (b"__ubsan_", "the UndefinedBehaviorSanitizer runtime, libubsan"),
+        (b"__sanitizer_", "a sanitizer runtime"),
+        (b"__llvm_profile_", "the profile runtime, libclang_rt.profile"),
+        (b"llvm_gcda_", "the coverage runtime, libclang_rt.profile"),
+        (b"__gcov_", "the coverage runtime, libgcov"),
+        (b"__safestack_", "the SafeStack runtime"),
+        (
+            b"__morestack",
+            "split-stack code: compile without -fsplit-stack, or add libgcc.a",
+        ),
+        (
+            b"__x86_indirect_thunk_",
+            "compile with -mindirect-branch=thunk instead of thunk-extern",
+        ),
+        (
+            b"__x86_return_thunk",
+            "compile with -mfunction-return=thunk instead of thunk-extern",
+        ),
+        (
+            b"__rust_",
+            "rustc generates these when it links: add the allocator shim's object",
+        ),
+        (b"_Unwind_", "libgcc_s"),
+    ];
+    PROVIDERS
+        .iter()
+        .find(|(prefix, _)| name.starts_with(prefix))
+        .map_or("", |(_, hint)| hint)
+}

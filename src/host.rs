@@ -1,0 +1,530 @@
+//! The symbols of this process: the host program and its shared libraries, read from their own `.dynsym`.
+//!
+//! `dlsym` tells neither a symbol's type nor its size, gives this thread's address of a thread-local one, and prefers
+//! the host's `_end` and `main`; so the tables that the dynamic linker uses are read here (gABI, "Dynamic Linking";
+//! the GNU hash table is described in binutils' `elflink.c`).
+
+use std::ffi::{CStr, CString, c_void};
+use std::ops::Range;
+use std::ptr;
+
+use object::LittleEndian as LE;
+use object::elf;
+use restub_loader::{CopyRule, Target, TargetKind};
+
+use crate::library_tls;
+
+/// A shared library, or the host program.
+#[derive(Debug)]
+struct Library {
+    /// The path; empty for the host program.
+    path: CString,
+    base: u64,
+    segments: Vec<Segment>,
+    /// The part that is read-only once relocated (PT_GNU_RELRO).
+    relro: Range<u64>,
+    tables: Tables,
+    tls: Option<LibraryTls>,
+    /// Keeps the library in memory, from the first symbol that is taken from it.
+    handle: Option<Handle>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    range: Range<u64>,
+    writable: bool,
+    executable: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LibraryTls {
+    module: u64,
+    /// The block in the thread that looked, as an offset from the thread pointer, if it is in the static block.
+    block_offset: Option<i64>,
+}
+
+/// The tables of a library's dynamic section, as addresses.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tables {
+    symbols: u64,
+    strings: u64,
+    gnu_hash: u64,
+    hash: u64,
+    versions: u64,
+    version_definitions: u64,
+    version_definition_count: u64,
+}
+
+/// A `dlopen` handle.
+#[derive(Debug)]
+struct Handle(*mut c_void);
+
+// SAFETY: the dynamic linker's functions may be called with a handle from any thread.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from `dlopen` and is closed once.
+        unsafe { libc::dlclose(self.0) };
+    }
+}
+
+/// The symbols of this process, in the dynamic linker's order.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    libraries: Vec<Library>,
+    /// How often the dynamic linker has added and removed libraries; the list is read again when that changes.
+    generation: (u64, u64),
+    opened: Vec<Handle>,
+}
+
+impl Host {
+    /// Opens a shared library for this host's lookups, and for those of libraries opened later.
+    pub(crate) fn open(&mut self, name: &str) -> Result<(), String> {
+        let c_name = CString::new(name).map_err(|_| format!("{name:?}: the name contains a zero byte"))?;
+        self.opened.push(open(&c_name, libc::RTLD_NOW | libc::RTLD_GLOBAL)?);
+        self.refresh();
+        Ok(())
+    }
+
+    /// The address range of the shared libraries, without the host program.
+    pub(crate) fn library_range(&mut self) -> Range<u64> {
+        self.refresh();
+        let libraries = self.libraries.iter().filter(|library| !library.path.is_empty());
+        let segments = libraries
+            .flat_map(|library| &library.segments)
+            .map(|segment| &segment.range);
+        let (start, end) = segments.fold((u64::MAX, 0), |(start, end), range| {
+            (start.min(range.start), end.max(range.end))
+        });
+        if start < end {
+            return start..end;
+        }
+        // A static program: be near its own functions.
+        let here = copy_rule as fn(&str, &Library, u64) -> CopyRule as usize as u64;
+        here..here + 1
+    }
+
+    /// The definition of a symbol, as the dynamic linker would find it. [`refresh`](Host::refresh) comes before.
+    ///
+    /// `fixed_offset` asks for a thread-local variable's place in every thread, which a library that was loaded late
+    /// may still have to be given.
+    pub(crate) fn find(&mut self, name: &str, version: Option<&str>, fixed_offset: bool) -> Option<Target> {
+        let gnu_hash = gnu_hash(name.as_bytes());
+        for library in &mut self.libraries {
+            let Some(symbol) = library.tables.find(name, gnu_hash, version) else {
+                continue;
+            };
+            if fixed_offset {
+                library.fix_tls_offset(name, symbol);
+            }
+            let target = library.target(name, version, symbol)?;
+            library.pin();
+            return Some(target);
+        }
+        None
+    }
+
+    /// Reads the list of libraries again if it has changed.
+    pub(crate) fn refresh(&mut self) {
+        let mut list = Listing {
+            generation: (0, 0),
+            libraries: Vec::new(),
+            known: self.generation,
+        };
+        // SAFETY: the callback only uses what it is given, and `list` outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut list).cast()) };
+        if list.generation == self.generation {
+            return;
+        }
+        self.generation = list.generation;
+        for library in &mut list.libraries {
+            let old = self
+                .libraries
+                .iter_mut()
+                .find(|old| old.base == library.base && old.path == library.path);
+            library.handle = old.and_then(|old| old.handle.take());
+        }
+        self.libraries = list.libraries;
+    }
+}
+
+fn open(name: &CStr, flags: libc::c_int) -> Result<Handle, String> {
+    // SAFETY: the name is a C string. Constructors of the library run, which is what the caller asked for.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), flags) };
+    if !handle.is_null() {
+        return Ok(Handle(handle));
+    }
+    // SAFETY: always callable; the message belongs to the dynamic linker until its next call in this thread.
+    let message = unsafe { libc::dlerror() };
+    if message.is_null() {
+        return Err(format!("{}: dlopen failed", name.to_string_lossy()));
+    }
+    // SAFETY: a C string, copied before anything else calls the dynamic linker.
+    Err(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
+}
+
+struct Listing {
+    generation: (u64, u64),
+    known: (u64, u64),
+    libraries: Vec<Library>,
+}
+
+unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: libc::size_t, data: *mut c_void) -> libc::c_int {
+    // SAFETY: `dl_iterate_phdr` passes a valid structure.
+    let info = unsafe { &*info };
+    // SAFETY: `Host::refresh` passes its listing, to which nothing else refers meanwhile.
+    let list = unsafe { &mut *data.cast::<Listing>() };
+    list.generation = (info.dlpi_adds, info.dlpi_subs);
+    if list.generation == list.known {
+        return 1; // nothing was loaded or unloaded since
+    }
+    // SAFETY: the name is a C string that lives as long as the library.
+    let path = unsafe { CStr::from_ptr(info.dlpi_name) }.to_owned();
+    if !path.to_bytes().starts_with(b"linux-vdso") {
+        // SAFETY: the headers are those of a loaded library.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        list.libraries.extend(Library::read(path, info, headers));
+    }
+    0
+}
+
+impl Library {
+    fn read(path: CString, info: &libc::dl_phdr_info, headers: &[libc::Elf64_Phdr]) -> Option<Self> {
+        let base = info.dlpi_addr;
+        let range = |header: &libc::Elf64_Phdr| {
+            let start = base.wrapping_add(header.p_vaddr);
+            start..start.wrapping_add(header.p_memsz)
+        };
+        let of_type = |kind| headers.iter().find(move |header| header.p_type == kind);
+        let segments = headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+            .map(|header| Segment {
+                range: range(header),
+                writable: header.p_flags & libc::PF_W != 0,
+                executable: header.p_flags & libc::PF_X != 0,
+            });
+        let dynamic = range(of_type(libc::PT_DYNAMIC)?);
+        let block = info.dlpi_tls_data as u64;
+        let tls = (info.dlpi_tls_modid != 0).then(|| LibraryTls {
+            module: info.dlpi_tls_modid as u64,
+            block_offset: static_tls_range()
+                .contains(&block)
+                .then(|| block.wrapping_sub(crate::tls::thread_pointer()).cast_signed()),
+        });
+        Some(Library {
+            path,
+            base,
+            segments: segments.collect(),
+            relro: of_type(libc::PT_GNU_RELRO).map_or(0..0, range),
+            tables: Tables::read(base, dynamic),
+            tls,
+            handle: None,
+        })
+    }
+
+    /// What a symbol of this library is to loaded code.
+    fn target(&self, name: &str, version: Option<&str>, symbol: &elf::Sym64<LE>) -> Option<Target> {
+        let (value, size, kind) = (symbol.st_value.get(LE), symbol.st_size.get(LE), symbol.st_type());
+        if kind == elf::STT_TLS {
+            let tls = self.tls?;
+            let kind = TargetKind::Tls {
+                module: tls.module,
+                block_offset: tls.block_offset,
+            };
+            return Some(Target {
+                address: value,
+                size,
+                kind,
+            });
+        }
+        if symbol.st_shndx.get(LE) == elf::SHN_ABS {
+            return Some(Target {
+                address: value,
+                size,
+                kind: TargetKind::Absolute,
+            });
+        }
+        let address = match kind {
+            // The dynamic linker calls the resolver and knows the answer.
+            elf::STT_GNU_IFUNC => dlsym(name, version)?,
+            _ => self.base.wrapping_add(value),
+        };
+        let executable = self
+            .segments
+            .iter()
+            .any(|segment| segment.executable && segment.range.contains(&address));
+        let kind = match kind {
+            elf::STT_FUNC | elf::STT_GNU_IFUNC => TargetKind::Function,
+            elf::STT_NOTYPE if executable => TargetKind::Function,
+            _ => TargetKind::Data(copy_rule(name, self, address)),
+        };
+        Some(Target { address, size, kind })
+    }
+
+    fn fix_tls_offset(&mut self, name: &str, symbol: &elf::Sym64<LE>) {
+        if let Some(tls) = &mut self.tls
+            && tls.block_offset.is_none()
+            && symbol.st_type() == elf::STT_TLS
+        {
+            let offset = library_tls::fixed_offset(&self.path, name);
+            tls.block_offset = offset.map(|offset| offset - symbol.st_value.get(LE).cast_signed());
+        }
+    }
+
+    fn is_constant(&self, address: u64) -> bool {
+        let writable = self
+            .segments
+            .iter()
+            .any(|segment| segment.writable && segment.range.contains(&address));
+        !writable || self.relro.contains(&address)
+    }
+
+    /// Keeps the library in memory for as long as something may be bound to it.
+    fn pin(&mut self) {
+        if self.handle.is_none() && !self.path.is_empty() {
+            self.handle = open(&self.path, libc::RTLD_NOW | libc::RTLD_NOLOAD).ok();
+        }
+    }
+}
+
+/// Whether a private copy of a library's variable does for code that cannot reach the original.
+///
+/// The C streams' variables are set once; the C++ streams share their buffers with the copy, and a copy has formatting
+/// flags of its own. `__libc_single_threaded` in a copy would stay true when a thread starts.
+fn copy_rule(name: &str, library: &Library, address: u64) -> CopyRule {
+    const HARMLESS: [&str; 11] = [
+        "stdin",
+        "stdout",
+        "stderr",
+        "_ZSt3cin",
+        "_ZSt4cout",
+        "_ZSt4cerr",
+        "_ZSt4clog",
+        "_ZSt4wcin",
+        "_ZSt5wcout",
+        "_ZSt5wcerr",
+        "_ZSt5wclog",
+    ];
+    match name {
+        "__libc_single_threaded" => CopyRule::Zeroed,
+        _ if HARMLESS.contains(&name) || library.is_constant(address) => CopyRule::Harmless,
+        _ => CopyRule::Stale,
+    }
+}
+
+/// The address that the dynamic linker gives a symbol.
+pub(crate) fn dlsym(name: &str, version: Option<&str>) -> Option<u64> {
+    let name = CString::new(name).ok()?;
+    let address = match version {
+        None => {
+            // SAFETY: the name is a C string.
+            unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+        }
+        Some(version) => {
+            let version = CString::new(version).ok()?;
+            // SAFETY: both are C strings.
+            unsafe { libc::dlvsym(libc::RTLD_DEFAULT, name.as_ptr(), version.as_ptr()) }
+        }
+    };
+    (!address.is_null()).then_some(address as u64)
+}
+
+impl Tables {
+    fn read(base: u64, dynamic: Range<u64>) -> Self {
+        let mut tables = Tables::default();
+        let mut at = dynamic.start;
+        while at + 16 <= dynamic.end {
+            let (tag, value): (i64, u64) = (read(at), read(at + 8));
+            // glibc has relocated the addresses in place, except in a read-only dynamic section.
+            let address = if value < base { base.wrapping_add(value) } else { value };
+            match elf::DynamicTag(tag) {
+                elf::DT_NULL => break,
+                elf::DT_SYMTAB => tables.symbols = address,
+                elf::DT_STRTAB => tables.strings = address,
+                elf::DT_GNU_HASH => tables.gnu_hash = address,
+                elf::DT_HASH => tables.hash = address,
+                elf::DT_VERSYM => tables.versions = address,
+                elf::DT_VERDEF => tables.version_definitions = address,
+                elf::DT_VERDEFNUM => tables.version_definition_count = value,
+                _ => {}
+            }
+            at += 16;
+        }
+        tables
+    }
+
+    /// The defined symbol of that name: of the version asked for, or the default one.
+    fn find(&self, name: &str, gnu_hash: u32, version: Option<&str>) -> Option<&'static elf::Sym64<LE>> {
+        if self.symbols == 0 || self.strings == 0 {
+            return None;
+        }
+        let version = match version {
+            Some(version) => Some(self.version_index(version)?),
+            None => None,
+        };
+        if self.gnu_hash != 0 {
+            self.find_gnu(name, gnu_hash, version)
+        } else {
+            self.find_sysv(name, version)
+        }
+    }
+
+    fn find_gnu(&self, name: &str, hash: u32, version: Option<u16>) -> Option<&'static elf::Sym64<LE>> {
+        let word = |index: u64| -> u32 { read(self.gnu_hash + index * 4) };
+        let (buckets, first, bloom_words, shift) = (word(0), word(1), word(2), word(3));
+        let bloom: u64 = read(self.gnu_hash + 16 + u64::from(hash / 64 % bloom_words) * 8);
+        if bloom >> (hash % 64) & 1 == 0 || bloom >> ((hash >> shift) % 64) & 1 == 0 {
+            return None;
+        }
+        let bucket_table = 4 + u64::from(bloom_words) * 2;
+        let chain_table = bucket_table + u64::from(buckets);
+        let mut index = word(bucket_table + u64::from(hash % buckets));
+        if index < first {
+            return None;
+        }
+        loop {
+            let chained = word(chain_table + u64::from(index - first));
+            if (chained ^ hash) >> 1 == 0
+                && let Some(symbol) = self.matching(index, name, version)
+            {
+                return Some(symbol);
+            }
+            if chained & 1 != 0 {
+                return None;
+            }
+            index += 1;
+        }
+    }
+
+    fn find_sysv(&self, name: &str, version: Option<u16>) -> Option<&'static elf::Sym64<LE>> {
+        if self.hash == 0 {
+            return None;
+        }
+        let word = |index: u64| -> u32 { read(self.hash + index * 4) };
+        let buckets = word(0);
+        let mut index = word(2 + u64::from(elf::hash(name.as_bytes()) % buckets));
+        while index != 0 {
+            if let Some(symbol) = self.matching(index, name, version) {
+                return Some(symbol);
+            }
+            index = word(2 + u64::from(buckets) + u64::from(index));
+        }
+        None
+    }
+
+    fn matching(&self, index: u32, name: &str, version: Option<u16>) -> Option<&'static elf::Sym64<LE>> {
+        const HIDDEN: u16 = 0x8000;
+        let symbol: &'static elf::Sym64<LE> = at(self.symbols + u64::from(index) * 24);
+        if symbol.st_shndx.get(LE) == elf::SHN_UNDEF || symbol.st_bind() == elf::STB_LOCAL {
+            return None;
+        }
+        let own = c_str(self.strings + u64::from(symbol.st_name.get(LE)));
+        if own.to_bytes() != name.as_bytes() {
+            return None;
+        }
+        if self.versions != 0 {
+            let own: u16 = read(self.versions + u64::from(index) * 2);
+            let suits = match version {
+                Some(version) => own & !HIDDEN == version,
+                None => own & HIDDEN == 0 && own != 0,
+            };
+            return suits.then_some(symbol);
+        }
+        version.is_none().then_some(symbol)
+    }
+
+    fn version_index(&self, name: &str) -> Option<u16> {
+        let mut definition = self.version_definitions;
+        for _ in 0..self.version_definition_count {
+            let (index, auxiliary, next): (u16, u32, u32) =
+                (read(definition + 4), read(definition + 12), read(definition + 16));
+            let own: u32 = read(definition + u64::from(auxiliary));
+            if c_str(self.strings + u64::from(own)).to_bytes() == name.as_bytes() {
+                return Some(index);
+            }
+            definition += u64::from(next);
+        }
+        None
+    }
+}
+
+fn gnu_hash(name: &[u8]) -> u32 {
+    elf::gnu_hash(name)
+}
+
+/// The part of this thread's memory in which the static thread-local block is.
+fn static_tls_range() -> Range<u64> {
+    type StaticInfo = unsafe extern "C" fn(*mut usize, *mut usize);
+    let pointer = crate::tls::thread_pointer();
+    // The size without the dynamic linker's word: what an executable of that size can have.
+    const AT_LEAST_BYTES: u64 = 4096;
+    let Some(function) = dlsym("_dl_get_tls_static_info", Some("GLIBC_PRIVATE")) else {
+        return pointer - AT_LEAST_BYTES..pointer;
+    };
+    // SAFETY: the C library's function of that version has this type; its sanitizers' interface depends on it.
+    let function: StaticInfo = unsafe { std::mem::transmute(function as usize) };
+    let (mut size, mut align) = (0, 0);
+    // SAFETY: both pointers are valid.
+    unsafe { function(&raw mut size, &raw mut align) };
+    pointer.saturating_sub(size as u64)..pointer
+}
+
+/// Where new threads copy `address` from, an address in this thread's static block, and whether that is read-only.
+/// `None` if the block is not static, or the address is in its zero-initialized part.
+pub(crate) fn tls_template(address: u64) -> Option<(u64, bool)> {
+    struct Search {
+        address: u64,
+        found: Option<(u64, bool)>,
+    }
+    unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: libc::size_t, data: *mut c_void) -> libc::c_int {
+        // SAFETY: `dl_iterate_phdr` passes a valid structure.
+        let info = unsafe { &*info };
+        // SAFETY: the search below, to which nothing else refers meanwhile.
+        let search = unsafe { &mut *data.cast::<Search>() };
+        // SAFETY: the headers are those of a loaded library.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        let Some(tls) = headers.iter().find(|header| header.p_type == libc::PT_TLS) else {
+            return 0;
+        };
+        let Some(offset) = search.address.checked_sub(info.dlpi_tls_data as u64) else {
+            return 0;
+        };
+        if info.dlpi_tls_data.is_null() || offset >= tls.p_filesz {
+            return 0;
+        }
+        let template = info.dlpi_addr + tls.p_vaddr + offset;
+        let read_only = headers.iter().any(|header| {
+            header.p_type == libc::PT_GNU_RELRO
+                && (info.dlpi_addr + header.p_vaddr..info.dlpi_addr + header.p_vaddr + header.p_memsz)
+                    .contains(&template)
+        });
+        search.found = Some((template, read_only));
+        1
+    }
+    if !static_tls_range().contains(&address) {
+        return None;
+    }
+    let mut search = Search { address, found: None };
+    // SAFETY: the callback only uses what it is given, and `search` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+    search.found
+}
+
+/// Reads a number from a library's tables.
+fn read<T: Copy>(address: u64) -> T {
+    // SAFETY: the address was computed from the tables of a loaded library, which the dynamic linker trusts as well.
+    unsafe { ptr::read_unaligned(ptr::with_exposed_provenance(address as usize)) }
+}
+
+/// A symbol in a library's table, which stays as long as the library does.
+fn at(address: u64) -> &'static elf::Sym64<LE> {
+    // SAFETY: as for `read`; the type has no alignment. The reference does not outlive the lookup.
+    unsafe { &*ptr::with_exposed_provenance(address as usize) }
+}
+
+fn c_str(address: u64) -> &'static CStr {
+    // SAFETY: as for `read`: the address of a string in a library's string table.
+    unsafe { CStr::from_ptr(ptr::with_exposed_provenance(address as usize)) }
+}

@@ -1,0 +1,161 @@
+//! Calls into loaded code that the loader itself makes: constructors, destructors, IFUNC resolvers.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStringExt;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use restub_loader::{FunctionArray, Ifunc, Image};
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+    fn __cxa_finalize(handle: *mut c_void);
+    fn __cxa_atexit(function: unsafe extern "C" fn(*mut c_void), argument: *mut c_void, handle: *mut c_void) -> c_int;
+}
+
+/// `argc` and `argv` for constructors and `main`, as C wants them.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    /// Owns what `pointers` points to.
+    _strings: Vec<CString>,
+    /// Ends with a null pointer.
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers are to the strings beside them, which nothing changes.
+unsafe impl Send for Arguments {}
+// SAFETY: as above.
+unsafe impl Sync for Arguments {}
+
+impl Arguments {
+    /// Arguments without zero bytes; anything behind one is cut off, as the kernel would.
+    pub(crate) fn new(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Self {
+        let strings = arguments.into_iter().map(|argument| {
+            let bytes: Vec<u8> = argument.into_vec().into_iter().take_while(|byte| *byte != 0).collect();
+            CString::new(bytes).unwrap_or_default()
+        });
+        let strings: Vec<CString> = strings.collect();
+        let pointers = strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([ptr::null()])
+            .collect();
+        Arguments {
+            _strings: strings,
+            pointers,
+        }
+    }
+
+    pub(crate) fn count(&self) -> c_int {
+        c_int::try_from(self.pointers.len() - 1).unwrap_or(c_int::MAX)
+    }
+
+    pub(crate) fn pointer(&self) -> *const *const c_char {
+        self.pointers.as_ptr()
+    }
+}
+
+/// The environment as C has it at this moment.
+pub(crate) fn environment() -> *const *const c_char {
+    // SAFETY: the C library's variable always exists. It may change when the environment does, as for any C program.
+    unsafe { environ }
+}
+
+/// The implementation that an IFUNC's resolver chooses.
+///
+/// # Safety
+/// The image is finalized, and its author's resolver may be called.
+pub(crate) unsafe fn resolve(ifunc: &Ifunc) -> u64 {
+    type Resolver = unsafe extern "C-unwind" fn() -> u64;
+    // SAFETY: the address of a function in the image.
+    let resolver: Resolver = unsafe { std::mem::transmute(ifunc.resolver as usize) };
+    // SAFETY: the caller's promise.
+    unsafe { resolver() }
+}
+
+/// Runs an image's constructors: `.preinit_array`, then `.init_array` and `.ctors` by priority.
+///
+/// # Safety
+/// The image is ready to run, and its author's code may be called.
+pub(crate) unsafe fn construct(image: &Image, arguments: &Arguments) {
+    type Constructor = unsafe extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char);
+    for array in image.preinit.iter().chain(&image.init) {
+        for address in pointers(array) {
+            // SAFETY: a word of the image's array, which the author filled with functions of this type.
+            let constructor: Constructor = unsafe { std::mem::transmute(address as usize) };
+            // SAFETY: the caller's promise.
+            unsafe { constructor(arguments.count(), arguments.pointer(), environment()) };
+        }
+    }
+}
+
+/// What has to run before an image goes: its destructors, once.
+#[derive(Debug)]
+pub(crate) struct Finalizer {
+    fini: Vec<FunctionArray>,
+    dso_handle: Option<u64>,
+    done: AtomicBool,
+}
+
+impl Finalizer {
+    pub(crate) fn new(image: &Image) -> Arc<Self> {
+        Arc::new(Finalizer {
+            fini: image.fini.clone(),
+            dso_handle: image.dso_handle,
+            done: AtomicBool::new(false),
+        })
+    }
+
+    /// Has the destructors run when the process exits, after every function that the image itself registers for that.
+    pub(crate) fn run_at_exit(self: &Arc<Self>) {
+        unsafe extern "C" fn at_exit(finalizer: *mut c_void) {
+            // SAFETY: the pointer was leaked below for this one call.
+            let finalizer = unsafe { Arc::from_raw(finalizer.cast::<Finalizer>().cast_const()) };
+            // SAFETY: the image is still in memory: unloading it would have run the destructors before.
+            unsafe { finalizer.run() };
+        }
+        if self.fini.is_empty() {
+            return;
+        }
+        let argument = Arc::into_raw(Arc::clone(self)).cast_mut().cast();
+        // SAFETY: the function takes the argument that goes with it.
+        unsafe { __cxa_atexit(at_exit, argument, ptr::null_mut()) };
+    }
+
+    /// Runs `.fini_array` and `.dtors` backwards, and then what the image registered with `__cxa_atexit`.
+    ///
+    /// # Safety
+    /// The image is in memory, and its author's code may be called.
+    pub(crate) unsafe fn run(&self) {
+        // AcqRel: whoever comes second must see what the destructors did.
+        if self.done.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for array in self.fini.iter().rev() {
+            let functions: Vec<u64> = pointers(array).collect();
+            for address in functions.into_iter().rev() {
+                // SAFETY: a word of the image's array, which the author filled with functions of this type.
+                let destructor: unsafe extern "C-unwind" fn() = unsafe { std::mem::transmute(address as usize) };
+                // SAFETY: the caller's promise.
+                unsafe { destructor() };
+            }
+        }
+        if let Some(handle) = self.dso_handle {
+            // SAFETY: the C library calls what was registered with the handle, all of which is in the image.
+            unsafe { __cxa_finalize(ptr::with_exposed_provenance_mut(handle as usize)) };
+        }
+    }
+}
+
+/// The functions of an array in the order in which they run at the start; 0 and -1 are placeholders (gABI).
+fn pointers(array: &FunctionArray) -> impl Iterator<Item = u64> {
+    let (address, count, backwards) = (array.address, array.count, array.backwards);
+    (0..count).filter_map(move |index| {
+        let index = if backwards { count - 1 - index } else { index };
+        let word = ptr::with_exposed_provenance::<u64>((address + index * 8) as usize);
+        // SAFETY: the array lies in the image's constants; `.init_array` of some assemblers is not aligned.
+        let function = unsafe { word.read_unaligned() };
+        (function != 0 && function != u64::MAX).then_some(function)
+    })
+}
