@@ -87,6 +87,17 @@ impl Host {
         Ok(())
     }
 
+    /// Whether a library whose file name starts with `library` defines symbols of a version.
+    pub(crate) fn has_version(&mut self, library: &str, version: &str) -> bool {
+        self.refresh();
+        let file_name = |path: &CStr| path.to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
+        let found = self
+            .libraries
+            .iter()
+            .find(|known| file_name(&known.path).starts_with(library));
+        found.is_some_and(|library| library.tables.version_index(version).is_some())
+    }
+
     /// The address range of the shared libraries, without the host program.
     pub(crate) fn library_range(&mut self) -> Range<u64> {
         self.refresh();

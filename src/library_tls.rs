@@ -112,7 +112,18 @@ fn header() -> Vec<u8> {
 
 fn segment(bytes: &mut Vec<u8>, kind: u32, offset: u64, size: u64, align: u64) {
     const READ_WRITE: u64 = 6;
-    words(bytes, &[u64::from(kind) | READ_WRITE << 32, offset, offset, offset, size, size, align]);
+    words(
+        bytes,
+        &[
+            u64::from(kind) | READ_WRITE << 32,
+            offset,
+            offset,
+            offset,
+            size,
+            size,
+            align,
+        ],
+    );
 }
 
 fn words(bytes: &mut Vec<u8>, words: &[u64]) {

@@ -15,7 +15,7 @@ use crate::function::{Function, FunctionPointer};
 use crate::host::{self, Host};
 use crate::memory::{ProcessMemory, Protection};
 use crate::run::{self, Arguments, Finalizer};
-use crate::unwind::Registration;
+use crate::unwind::UnwindTables;
 use crate::{builtins, libraries, tls};
 
 /// Names a loaded module; never reused within a session.
@@ -85,6 +85,7 @@ impl Builder {
         let arguments = Arguments::new(self.arguments.clone().unwrap_or_else(|| std::env::args_os().collect()));
         let state = State {
             memory,
+            unwind: UnwindTables::new(!host.has_version("libgcc_s.so", "GCC_13.0.0")),
             host,
             modules: BTreeMap::new(),
             symbols: FxHashMap::default(),
@@ -102,6 +103,9 @@ impl Builder {
     }
 }
 
+/// How far behind a symbol without a size an address may be and still be said to lie in it.
+const UNSIZED_BYTES: u64 = 4096;
+
 /// Loaded modules and their symbols.
 ///
 /// Every method takes `&self`, and may be called from any thread. Dropping a session unloads all of its modules, the
@@ -117,6 +121,7 @@ pub struct Session {
 #[derive(Debug)]
 struct State {
     memory: ProcessMemory,
+    unwind: UnwindTables,
     host: Host,
     modules: BTreeMap<ModuleId, Module>,
     symbols: FxHashMap<Box<str>, Entry>,
@@ -133,7 +138,6 @@ struct Module {
     image: Arc<Image>,
     /// The modules that this one is bound to.
     uses: Vec<ModuleId>,
-    unwind: Option<Registration>,
     finalizer: Arc<Finalizer>,
 }
 
@@ -199,25 +203,24 @@ impl Session {
     pub unsafe fn load(&self, inputs: &[Input<'_>]) -> Result<ModuleId> {
         let mut state = self.lock();
         state.host.refresh();
-        let (image, uses) = self.link(&mut state, inputs)?;
+        let (image, uses) = self.link(&mut state, inputs, self.options.detail, false)?;
         let prepared = state.check_duplicates(&image).and_then(|()| {
             // SAFETY: the caller trusts the code.
             unsafe { state.prepare(&image) }
         });
         if let Err(error) = prepared {
-            state.discard(&image);
+            state.release(&image);
             return Err(error);
         }
         let finalizer = Finalizer::new(&image);
-        let unwind = image.eh_frame.map(|(address, _)| {
-            // SAFETY: the module holds the image for longer than the registration.
-            unsafe { Registration::new(address) }
-        });
+        if let Some((address, _)) = image.eh_frame {
+            // SAFETY: the image stays in memory until `discard`, which removes the table first.
+            unsafe { state.unwind.add(address) };
+        }
         let image = Arc::new(image);
         let id = state.publish(Module {
             image: Arc::clone(&image),
             uses,
-            unwind,
             finalizer: Arc::clone(&finalizer),
         });
         // Constructors may load modules of their own.
@@ -230,7 +233,29 @@ impl Session {
         Ok(id)
     }
 
-    fn link(&self, state: &mut State, inputs: &[Input<'_>]) -> Result<(Image, Vec<ModuleId>)> {
+    /// Links objects as [`load`](Session::load) would, and gives the memory back: nothing runs, and nothing is defined.
+    ///
+    /// The image has every detail and the trace of its relocations; its addresses mean nothing any more. Default
+    /// libraries are opened as for a load.
+    ///
+    /// # Errors
+    /// Those of [`load`](Session::load).
+    pub fn plan(&self, inputs: &[Input<'_>]) -> Result<Image> {
+        let mut state = self.lock();
+        state.host.refresh();
+        let (image, _) = self.link(&mut state, inputs, Detail::Full, true)?;
+        state.discard(&image);
+        state.check_duplicates(&image)?;
+        Ok(image)
+    }
+
+    fn link(
+        &self,
+        state: &mut State,
+        inputs: &[Input<'_>],
+        detail: Detail,
+        trace: bool,
+    ) -> Result<(Image, Vec<ModuleId>)> {
         let State {
             memory,
             host,
@@ -240,9 +265,10 @@ impl Session {
             ..
         } = state;
         let options = Options {
-            detail: self.options.detail,
-            trace: false,
+            detail,
+            trace,
             limits: self.options.limits,
+            ..Options::default()
         };
         let defaults = self.options.default_libraries;
         let mut binder = Binder {
@@ -292,7 +318,6 @@ impl Session {
         drop(state);
         // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
         unsafe { removed.finalizer.run() };
-        drop(removed.unwind);
         self.lock().discard(&removed.image);
         Ok(())
     }
@@ -370,6 +395,32 @@ impl Session {
         self.lock().modules.get(&module).map(|module| Arc::clone(&module.image))
     }
 
+    /// Tells `found` the function that an address lies in, its offset in that function, and the object it is from.
+    /// Returns whether there is one; local functions are known with [`Detail::Full`] only.
+    ///
+    /// It neither allocates nor waits, so that a signal handler may call it. While another thread loads or unloads, it
+    /// finds nothing.
+    pub fn function_at(&self, address: u64, found: impl FnOnce(&str, u64, &str)) -> bool {
+        let Ok(state) = self.state.try_lock() else {
+            return false;
+        };
+        let symbols = state.modules.values().flat_map(|module| {
+            let functions = module.image.symbols.iter().filter(|s| s.kind == SymbolKind::Function);
+            functions.map(|symbol| (symbol, &module.image.objects))
+        });
+        // Functions written in assembly may have no size; the others are not larger than they say.
+        let near = symbols.filter(|(symbol, _)| {
+            let offset = address.wrapping_sub(symbol.address);
+            offset < symbol.size || (symbol.size == 0 && offset < UNSIZED_BYTES)
+        });
+        let Some((symbol, objects)) = near.max_by_key(|(symbol, _)| symbol.address) else {
+            return false;
+        };
+        let object = objects.get(symbol.object as usize).map_or("", String::as_str);
+        found(&symbol.name, address - symbol.address, object);
+        true
+    }
+
     /// The loaded modules, in the order in which they were loaded.
     #[must_use]
     pub fn modules(&self) -> Vec<ModuleId> {
@@ -408,7 +459,6 @@ impl Drop for Session {
             let Some(removed) = removed else { continue };
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
-            drop(removed.unwind);
             self.lock().discard(&removed.image);
         }
     }
@@ -507,7 +557,16 @@ impl State {
         Some(module)
     }
 
+    /// Frees a module that was published, and withdrawn since.
     fn discard(&mut self, image: &Image) {
+        if let Some((address, _)) = image.eh_frame {
+            self.unwind.remove(address);
+        }
+        self.release(image);
+    }
+
+    /// Frees an image that nothing knows of.
+    fn release(&mut self, image: &Image) {
         if let Some(tls) = &image.tls {
             let request = TlsRequest {
                 size_bytes: tls.size_bytes,

@@ -358,7 +358,10 @@ pub(crate) fn descriptors() -> TlsDescriptors {
         } else {
             descriptor_dynamic_fxsave as unsafe extern "C" fn() as usize as u64
         };
-        TlsDescriptors { fixed: descriptor_fixed as unsafe extern "C" fn() as usize as u64, dynamic }
+        TlsDescriptors {
+            fixed: descriptor_fixed as unsafe extern "C" fn() as usize as u64,
+            dynamic,
+        }
     })
 }
 

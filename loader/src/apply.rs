@@ -323,6 +323,9 @@ impl Linked<'_, '_> {
             Need::TlsLd => values.g = slot(Some(self.tables.tls_ld))?,
             Need::TlsLe | Need::TlsBlock => {
                 let tls = thread_local.ok_or(RelocationError::NotThreadLocal)?;
+                if row.formula == Formula::FromTlsBlock && !tls.own {
+                    return Err(RelocationError::OtherModule);
+                }
                 values.block = tls.offset;
                 values.module = tls.module;
                 if row.need == Need::TlsLe {

@@ -139,6 +139,11 @@ pub enum RelocationError {
     /// An ordinary relocation against a thread-local symbol.
     #[error("the symbol is thread-local, the relocation is not")]
     ThreadLocal,
+    /// Local-dynamic code for a variable of another module.
+    #[error(
+        "the code looks for the variable in its own module's thread-local block, but another module defines it; compile with -ftls-model=global-dynamic"
+    )]
+    OtherModule,
     /// Static TLS was asked of a variable that has none.
     #[error(
         "the code wants a fixed offset from the thread pointer, but {0}; compile with -fPIC -ftls-model=global-dynamic"

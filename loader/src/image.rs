@@ -29,6 +29,8 @@ pub struct Image {
     pub sections: Vec<ImageSection>,
     /// With [`Options::trace`](crate::Options::trace): each relocation, as it was applied.
     pub relocations: Vec<AppliedRelocation>,
+    /// With [`Options::debug`](crate::Options::debug): the debug sections of all objects, joined by name.
+    pub debug: Vec<DebugSection>,
 }
 
 /// How much an [`Image`] tells of itself.
@@ -126,6 +128,8 @@ pub struct ImageSection {
     pub name: Box<str>,
     /// The object it comes from, by its place in [`Image::objects`]; `None` for what the linker made.
     pub object: Option<u32>,
+    /// Its index in that object.
+    pub index: Option<u32>,
     /// The segment it is in.
     pub segment: SegmentKind,
     /// The address.
@@ -134,6 +138,18 @@ pub struct ImageSection {
     pub size: u64,
     /// Whether it has contents.
     pub filled: bool,
+    /// Whether it is a part of the thread-local block's initial contents; without contents, what follows in memory has
+    /// the same addresses.
+    pub thread_local: bool,
+}
+
+/// A debug section, relocated: references to code and data are addresses, those to debug sections are offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebugSection {
+    /// The name, such as `.debug_info`.
+    pub name: Box<str>,
+    /// The contents, decompressed.
+    pub bytes: Vec<u8>,
 }
 
 /// One relocation, as it was applied.

@@ -2,6 +2,8 @@
 
 mod apply;
 mod archive;
+mod debug;
+mod elf_image;
 mod error;
 mod image;
 mod input;
@@ -16,10 +18,11 @@ mod scan;
 mod unit;
 
 pub use archive::Archive;
+pub use elf_image::elf_image;
 pub use error::{Error, MemoryError, Place, RelocationError, Result, Undefined};
 pub use image::{
-    AppliedRelocation, Detail, FunctionArray, Ifunc, Image, ImageSection, ImageSymbol, ImageTls, RelocationBinding,
-    SymbolBinding, SymbolKind,
+    AppliedRelocation, DebugSection, Detail, FunctionArray, Ifunc, Image, ImageSection, ImageSymbol, ImageTls,
+    RelocationBinding, SymbolBinding, SymbolKind,
 };
 pub use input::Input;
 pub use limits::Limits;

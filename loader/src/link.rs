@@ -4,6 +4,7 @@ use object::elf;
 
 use crate::apply::Linked;
 use crate::archive::Archive;
+use crate::debug;
 use crate::error::{Error, Result};
 use crate::image::{Detail, FunctionArray, Image, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind};
 use crate::input::Input;
@@ -22,6 +23,8 @@ pub struct Options {
     pub detail: Detail,
     /// Whether to note every relocation as it is applied.
     pub trace: bool,
+    /// Whether to read and relocate the objects' debug sections, for [`elf_image`](crate::elf_image()).
+    pub debug: bool,
     /// Limits on the inputs.
     pub limits: Limits,
 }
@@ -90,10 +93,16 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     linked.apply(memory, options.trace.then_some(&mut relocations))?;
     let ifuncs = linked.fill_tables(memory)?;
     copy_variables(linked, memory)?;
+    let debug = if options.debug {
+        debug::sections(linked, &options.limits)?
+    } else {
+        Vec::new()
+    };
     memory.finalize(&linked.placement)?;
     let mut image = describe(linked, options.detail);
     image.relocations = relocations;
     image.ifuncs = ifuncs;
+    image.debug = debug;
     Ok(image)
 }
 
@@ -256,6 +265,7 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
             Vec::new()
         },
         relocations: Vec::new(),
+        debug: Vec::new(),
     }
 }
 
@@ -338,17 +348,22 @@ fn symbol_kind(linked: &Linked<'_, '_>, symbol: &Symbol<'_>) -> Option<SymbolKin
 fn describe_sections(linked: &Linked<'_, '_>) -> Vec<ImageSection> {
     let mut sections = Vec::new();
     for (number, places) in linked.layout.places.iter().enumerate() {
-        for (place, section) in places.iter().zip(&linked.unit.objects[number].sections) {
-            if let SectionPlace::In(segment, offset) = *place {
-                sections.push(ImageSection {
-                    name: section.display_name().into(),
-                    object: Some(number as u32),
-                    segment,
-                    address: linked.placement.addresses[segment as usize] + offset,
-                    size: section.size,
-                    filled: !section.is_nobits(),
-                });
-            }
+        for (index, (place, section)) in places.iter().zip(&linked.unit.objects[number].sections).enumerate() {
+            let (segment, offset) = match *place {
+                SectionPlace::In(segment, offset) => (segment, offset),
+                SectionPlace::Tls(offset) => (SegmentKind::ReadOnly, linked.layout.tls_template + offset),
+                SectionPlace::Nowhere => continue,
+            };
+            sections.push(ImageSection {
+                name: section.display_name().into(),
+                object: Some(number as u32),
+                index: Some(index as u32),
+                segment,
+                address: linked.placement.addresses[segment as usize] + offset,
+                size: section.size,
+                filled: !section.is_nobits(),
+                thread_local: section.is_tls(),
+            });
         }
     }
     let mut made = |name: &str, segment, address, size| {
@@ -356,10 +371,12 @@ fn describe_sections(linked: &Linked<'_, '_>) -> Vec<ImageSection> {
             sections.push(ImageSection {
                 name: name.into(),
                 object: None,
+                index: None,
                 segment,
                 address,
                 size,
                 filled: true,
+                thread_local: false,
             });
         }
     };

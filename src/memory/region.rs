@@ -22,7 +22,13 @@ pub(crate) struct Region {
 impl Region {
     pub(crate) fn new(start: u64, size: u64) -> Self {
         let (holes, by_length) = (BTreeMap::new(), BTreeSet::new());
-        Region { holes, by_length, untouched: start, end: start + size, used: 0 }
+        Region {
+            holes,
+            by_length,
+            untouched: start,
+            end: start + size,
+            used: 0,
+        }
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -82,11 +88,13 @@ impl Region {
         const TRIES: usize = 8;
         let surely = size.saturating_add(align.max(GRANULE) - GRANULE);
         let tight = self.by_length.range((size, 0)..(surely, 0)).take(TRIES);
-        tight.chain(self.by_length.range((surely, 0)..).take(1)).find_map(|&(length, start)| {
-            let taken = start.checked_next_multiple_of(align.max(GRANULE))?;
-            let end = taken.checked_add(size)?;
-            (end <= start + length).then_some((start, length, taken))
-        })
+        tight
+            .chain(self.by_length.range((surely, 0)..).take(1))
+            .find_map(|&(length, start)| {
+                let taken = start.checked_next_multiple_of(align.max(GRANULE))?;
+                let end = taken.checked_add(size)?;
+                (end <= start + length).then_some((start, length, taken))
+            })
     }
 
     fn beyond(&self, size: u64, align: u64) -> Option<u64> {

@@ -175,6 +175,10 @@ impl Case {
             (Expectation::Refused { says, why }, _) => {
                 refused(&ours, says).map_err(|problem| format!("{problem}\nit is to be refused: {why}"))
             }
+            (Expectation::Fails { says, why }, _) if ours.status != Status::Exited(self.status) => {
+                contains_all(&text(&ours.stderr), says).map_err(|problem| format!("{problem}\nexpected, because {why}"))
+            }
+            (Expectation::Fails { why, .. }, _) => Err(format!("it runs, against the table of expectations: {why}")),
             (Expectation::Dies { says }, Some(reference)) => {
                 contains_all(&text(&ours.stderr), says)?;
                 same(

@@ -16,6 +16,11 @@ pub(crate) enum Expectation {
         says: &'static [&'static str],
         why: &'static str,
     },
+    /// restub runs it, and it cannot work: it fails, with a message that has all these parts.
+    Fails {
+        says: &'static [&'static str],
+        why: &'static str,
+    },
     /// The program dies by a signal; restub dies by the same one, and says these words about it on standard error.
     Dies { says: &'static [&'static str] },
 }
@@ -29,7 +34,7 @@ struct Row {
     expectation: Expectation,
 }
 
-use Expectation::{BeyondLd, Refused};
+use Expectation::{BeyondLd, Fails, Refused};
 
 const ROWS: &[Row] = &[
     Row {
@@ -46,11 +51,69 @@ const ROWS: &[Row] = &[
         compiler: "*",
         flags: &["-fno-pic"],
         expectation: Refused {
-            says: &["optarg", "-fPI"],
-            why: "an object below 2 GiB could only have a copy of what getopt writes to the original",
+            says: STALE,
+            why: "getopt and others write to the library's variables, not to a copy",
+        },
+    },
+    Row {
+        program: "cxx/streams",
+        compiler: "*",
+        flags: &["-fno-pic"],
+        expectation: Refused {
+            says: STALE,
+            why: "a facet's std::locale::id gets its value when it is first used",
+        },
+    },
+    Row {
+        program: "cxx/regex",
+        compiler: "*",
+        flags: &["-fno-pic"],
+        expectation: Refused {
+            says: STALE,
+            why: "a facet's std::locale::id gets its value when it is first used",
+        },
+    },
+    Row {
+        program: "ada/shared",
+        compiler: "*",
+        flags: &["-fno-pic"],
+        expectation: Refused {
+            says: STALE,
+            why: "the elaboration counters of the run-time library are its variables",
+        },
+    },
+    Row {
+        program: "ada/static",
+        compiler: "*",
+        flags: &["-fno-pic"],
+        expectation: Refused {
+            says: STALE,
+            why: "the run-time library reads _r_debug of the dynamic linker",
+        },
+    },
+    Row {
+        program: "d/shared",
+        compiler: "*",
+        flags: &[],
+        expectation: Fails {
+            says: &[],
+            why: D_RUN_TIME,
+        },
+    },
+    Row {
+        program: "d/static",
+        compiler: "*",
+        flags: &[],
+        expectation: Fails {
+            says: &["Failed to find image header"],
+            why: D_RUN_TIME,
         },
     },
 ];
+
+/// Of a refusal to give non-PIC code a copy of a library's variable.
+const STALE: &[&str] = &["a private copy would go stale", "-fPIC"];
+const D_RUN_TIME: &str = "D's run-time system looks for the program's headers in the dynamic linker's list";
 
 /// What is expected of a program compiled so.
 pub(crate) fn expectation(program: &str, compiler: &str, flags: &str) -> Expectation {

@@ -136,8 +136,8 @@ pub(crate) static RECIPES: &[Recipe] = &[
             "ldc2 {flags} -I{src}/d -c {src}/d/main.d -of=main.o",
             "ldc2 {flags} -I{src}/d -c {src}/d/other.d -of=other.o",
         ],
-        link: "gcc main.o other.o /usr/lib/ldc_rt.dso.o {lib}/libphobos2-ldc.a {lib}/libdruntime-ldc.a {lib}/libz.so.1 -lm -o reference",
-        load: "main.o other.o /usr/lib/ldc_rt.dso.o {lib}/libphobos2-ldc.a {lib}/libdruntime-ldc.a {lib}/libz.so.1",
+        link: "gcc main.o other.o /usr/lib/ldc_rt.dso.o {lib}/libphobos2-ldc.a {lib}/libdruntime-ldc.a -lz -lm -o reference",
+        load: "main.o other.o /usr/lib/ldc_rt.dso.o {lib}/libphobos2-ldc.a {lib}/libdruntime-ldc.a -l z",
         needs: &[&GCC],
         ..Recipe::of("d/static", &LDC)
     },
@@ -174,11 +174,16 @@ pub(crate) static RECIPES: &[Recipe] = &[
     },
     Recipe {
         axes: &[&["-O-", "-O2", "-O3"], &["", "-gw2", "-Cg", "-CX"]],
-        steps: &["fpc -Cn {flags} -FE. {src}/pascal/demo.pas"],
+        // Its start-up object takes over the process, so a small one in C stands for that.
+        steps: &[
+            "fpc -Cn {flags} -FE. {src}/pascal/demo.pas",
+            "gcc -O2 -c {src}/pascal/start.c -o start.o",
+        ],
         link: "fpc {flags} -FE. -oreference {src}/pascal/demo.pas",
-        load: "{fpc}/si_prc.o {fpc}/abitag.o demo.o {fpc}/system.o {fpc}/objpas.o {fpc}/sysutils.o {fpc}/classes.o \
-               parts.o {fpc}/linux.o {fpc}/unix.o {fpc}/errors.o {fpc}/sysconst.o {fpc}/unixtype.o {fpc}/baseunix.o \
+        load: "--entry start start.o demo.o {fpc}/system.o {fpc}/objpas.o {fpc}/sysutils.o {fpc}/classes.o parts.o \
+               {fpc}/linux.o {fpc}/unix.o {fpc}/errors.o {fpc}/sysconst.o {fpc}/unixtype.o {fpc}/baseunix.o \
                {fpc}/unixutil.o {fpc}/types.o {fpc}/typinfo.o {fpc}/rtlconsts.o {fpc}/math.o",
+        needs: &[&GCC],
         ..Recipe::of("pascal/demo", &FPC)
     },
     Recipe {

@@ -21,6 +21,11 @@ pub(crate) static RECIPES: &[Recipe] = &[
             "main.o",
         )
     },
+    c(
+        "traps/tls_align",
+        &["gcc -pthread -c {src}/traps/tls_align.c -o main.o"],
+        "main.o",
+    ),
     c("traps/addends", &["gcc -c {src}/traps/addends.s -o main.o"], "main.o"),
     c("traps/weak", &["gcc -c {src}/traps/weak.s -o main.o"], "main.o"),
     Recipe {
@@ -201,10 +206,6 @@ pub(crate) static RECIPES: &[Recipe] = &[
         ..c("traps/shared_library", SHARED_LIBRARY, "-L . -l library a.o")
     },
     Recipe {
-        link: "gcc -pthread a.o ./liblibrary.so -Wl,-rpath,$ORIGIN -o reference",
-        ..c("traps/shared_library_by_path", SHARED_LIBRARY, "a.o ./liblibrary.so")
-    },
-    Recipe {
         axes: &[&["", "-O2"]],
         link: "gcc -fsplit-stack a.o -o reference",
         ..c(
@@ -363,6 +364,12 @@ pub(crate) static RECIPES: &[Recipe] = &[
             &["a.o", "WebAssembly"],
         )
     },
+    refused(
+        "traps/shared_library_by_path",
+        SHARED_LIBRARY,
+        "a.o ./liblibrary.so",
+        &["./liblibrary.so", "-l"],
+    ),
     refused("traps/executable", EXECUTABLE, "a.o", &["a.o", "executable"]),
     refused("traps/source", &["cp {src}/traps/answer.c a.o"], "a.o", &["a.o"]),
     refused("traps/empty", &["touch a.o"], "a.o", &["a.o", "empty"]),

@@ -6,19 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void say(const char *text);
 int seen_arguments(void);
 
 static int order;
 static int pre_arguments, plain_arguments;
+static char **environment;
 
 static void early(int argc, char **argv, char **envp) { pre_arguments = argc == 3 && !strcmp(argv[1], "x") && envp[0]; }
 __attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **, char **) = early;
 
 __attribute__((constructor)) static void plain(int argc, char **argv, char **envp) {
-  plain_arguments = argc == 3 && !strcmp(argv[2], "y") && envp == environ;
+  plain_arguments = argc == 3 && !strcmp(argv[2], "y") && envp != NULL && (environment = envp);
   say("constructor without priority");
 }
 __attribute__((constructor(101))) static void first(void) { say("constructor 101"); order = 101; }
@@ -41,7 +41,7 @@ int main(int argc, char **argv, char **envp) {
   atexit(at_exit_one);
   on_exit(on_exit_handler, "argument");
   atexit(at_exit_two);
-  printf("arguments %d %d %d %d\n", pre_arguments, plain_arguments, seen_arguments(), envp == environ);
+  printf("arguments %d %d %d %d\n", pre_arguments, plain_arguments, seen_arguments(), envp == environment);
   if (argc == 3 && argv[3] == NULL)
     exit(42);
   return 1;

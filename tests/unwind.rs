@@ -1,0 +1,155 @@
+//! Exceptions, panics, cancellation and backtraces through loaded code.
+
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use restub::Session;
+use restub::loader::Input;
+use support::compile;
+
+fn load(session: &Session, inputs: &[Input<'_>]) -> restub::ModuleId {
+    // SAFETY: the tests' own sources.
+    unsafe { session.load(inputs) }.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn session() -> Session {
+    Session::builder().default_libraries(true).build()
+}
+
+fn call(session: &Session, name: &str) -> i32 {
+    // SAFETY: the tests call functions of this type only.
+    let function = unsafe { session.function::<unsafe extern "C-unwind" fn() -> i32>(name) };
+    let function = function.unwrap_or_else(|error| panic!("{error}"));
+    // SAFETY: the tests' own sources.
+    unsafe { function() }
+}
+
+const THROWS: &str = "#include <stdexcept>\n extern \"C\" int thrower() { throw std::runtime_error(\"four\"); }";
+
+#[test]
+fn an_exception_passes_from_module_to_module_through_a_host_frame() {
+    for (name, flags) in [
+        ("default", &["-O2"][..]),
+        ("pic", &["-fPIC"]),
+        ("low", &["-fno-pic"]),
+        ("large", &["-fPIC", "-mcmodel=large"]),
+    ] {
+        // The host's frame: called by one module, and calling the other.
+        unsafe extern "C-unwind" fn between(inner: unsafe extern "C-unwind" fn() -> i32) -> i32 {
+            struct Dropped<'a>(&'a std::cell::Cell<i32>);
+            impl Drop for Dropped<'_> {
+                fn drop(&mut self) {
+                    self.0.set(self.0.get() + 1);
+                }
+            }
+            thread_local! { static DROPS: std::cell::Cell<i32> = const { std::cell::Cell::new(0) }; }
+            DROPS.with(|drops| {
+                let _dropped = Dropped(drops);
+                // SAFETY: the test's own function.
+                unsafe { inner() }
+            })
+        }
+        let session = session();
+        let host: unsafe extern "C-unwind" fn(unsafe extern "C-unwind" fn() -> i32) -> i32 = between;
+        session.define("between", host as usize as u64);
+        load(&session, &[compile(&format!("throws_{name}.cc"), THROWS, flags)]);
+        let catches = "#include <stdexcept>\n#include <string>\n extern \"C\" int between(int (*)()); extern \"C\" int thrower(); \
+             extern \"C\" int catcher() { try { return between(thrower); } \
+             catch (const std::runtime_error &e) { return std::string(e.what()).size() + 38; } }";
+        load(&session, &[compile(&format!("catches_{name}.cc"), catches, flags)]);
+        assert_eq!(call(&session, "catcher"), 42, "{name}");
+    }
+}
+
+#[test]
+fn throwing_is_possible_after_other_modules_have_come_and_gone() {
+    let session = session();
+    let source = "extern \"C\" int round_trip() { try { throw 41; } catch (int i) { return i + 1; } }";
+    load(&session, &[compile("round_trip.cc", source, &["-O1"])]);
+    let other = [compile(
+        "passes_by.c",
+        "int passes_by(int n) { return n ? passes_by(n - 1) : 0; }",
+        &["-O0"],
+    )];
+    for _ in 0..300 {
+        let module = load(&session, &other);
+        assert_eq!(call(&session, "round_trip"), 42);
+        // SAFETY: nothing runs in it.
+        unsafe { session.unload(module) }.expect("nothing uses it");
+        assert_eq!(call(&session, "round_trip"), 42);
+    }
+}
+
+#[test]
+fn a_panic_passes_through_loaded_frames() {
+    unsafe extern "C-unwind" fn panics() -> i32 {
+        std::panic::resume_unwind(Box::new(42))
+    }
+    let session = session();
+    session.define("panics", panics as unsafe extern "C-unwind" fn() -> i32 as usize as u64);
+    let source = "int panics(void); extern int cleaned; static void clean(int *n) { cleaned += *n; } \
+         int passes(void) { __attribute__((cleanup(clean))) int n = 7; return panics() + n; }";
+    let cleaned: &'static i32 = Box::leak(Box::new(0));
+    session.define("cleaned", std::ptr::from_ref(cleaned) as u64);
+    load(
+        &session,
+        &[compile("passes.c", source, &["-fexceptions", "-mcmodel=large"])],
+    );
+    let result = catch_unwind(AssertUnwindSafe(|| call(&session, "passes")));
+    assert_eq!(
+        *result
+            .expect_err("the panic arrives")
+            .downcast::<i32>()
+            .expect("its own payload"),
+        42
+    );
+    // SAFETY: nothing writes it any more.
+    assert_eq!(unsafe { std::ptr::from_ref(cleaned).read_volatile() }, 7);
+}
+
+#[test]
+fn cancelling_a_thread_runs_the_cleanups_of_loaded_frames() {
+    let source = r"
+        #include <pthread.h>
+        #include <semaphore.h>
+        static sem_t ready, never;
+        static int cleaned;
+        static void clean(int *n) { cleaned += *n; }
+        static void *blocks(void *unused) {
+            __attribute__((cleanup(clean))) int n = 5;
+            sem_post(&ready);
+            sem_wait(&never);
+            return unused;
+        }
+        int cancel(void) {
+            pthread_t thread;
+            void *result;
+            sem_init(&ready, 0, 0);
+            sem_init(&never, 0, 0);
+            if (pthread_create(&thread, 0, blocks, 0)) return -1;
+            sem_wait(&ready);
+            pthread_cancel(thread);
+            pthread_join(thread, &result);
+            return result == PTHREAD_CANCELED ? cleaned : -2;
+        }";
+    let session = session();
+    load(&session, &[compile("cancel.c", source, &["-fexceptions", "-O1"])]);
+    assert_eq!(call(&session, "cancel"), 5);
+}
+
+#[test]
+fn a_backtrace_goes_through_loaded_frames_to_the_host() {
+    let source = r"
+        #include <execinfo.h>
+        static void *frames[200];
+        static int deep(int n) {
+            if (n) return deep(n - 1) + 0 * n;
+            return backtrace(frames, 200);
+        }
+        int depth(void) { return deep(10); }";
+    let session = session();
+    load(&session, &[compile("depth.c", source, &["-O0"])]);
+    // Twelve loaded frames, and the host's behind them.
+    assert!(call(&session, "depth") > 12 + 3);
+}
