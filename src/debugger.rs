@@ -119,8 +119,9 @@ impl Drop for Registration {
 /// Changes the list, and has gdb look at one entry.
 fn change(action: u32, relevant: *mut Entry, edit: impl FnOnce(&mut Descriptor)) {
     let _list = LIST.lock().unwrap_or_else(PoisonError::into_inner);
+    let descriptor = &raw mut __jit_debug_descriptor;
     // SAFETY: the list is locked, and gdb reads it only while the process is stopped.
-    let descriptor = unsafe { &mut *(&raw mut __jit_debug_descriptor) };
+    let descriptor = unsafe { &mut *descriptor };
     edit(descriptor);
     descriptor.action = action;
     descriptor.relevant = relevant;

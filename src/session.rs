@@ -221,6 +221,7 @@ impl Session {
         let id = state.publish(Module {
             image: Arc::clone(&image),
             uses,
+            users: 0,
             debugger,
             finalizer: Arc::clone(&finalizer),
         });
@@ -277,7 +278,10 @@ impl Session {
         };
         let fallbacks = || self.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
         let image = restub_loader::link(inputs, fallbacks, &mut binder, memory, options)?;
-        Ok((image, binder.uses))
+        let mut uses = binder.uses;
+        uses.sort_unstable();
+        uses.dedup();
+        Ok((image, uses))
     }
 
     fn open_fallbacks(&self) -> Vec<Input<'static>> {
@@ -297,14 +301,13 @@ impl Session {
     /// No thread runs code of the module or will return to it, and nobody uses its addresses any more.
     pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
         let mut state = self.lock();
-        let users: Vec<String> = state.users(module).map(Module::name).collect();
         let Some(found) = state.modules.get(&module) else {
             return Err(Error::NoSuchModule);
         };
-        if !users.is_empty() {
+        if found.users > 0 {
             return Err(Error::InUse {
                 module: found.name(),
-                users,
+                users: state.user_names(module),
             });
         }
         let Some(removed) = state.withdraw(module) else {
@@ -372,18 +375,26 @@ impl Session {
 
     /// Calls a `main`-like function with the session's [arguments](Builder::arguments) and the environment.
     ///
+    /// As in an ordinary program, nothing lies behind `main`: a C++ exception that it lets out ends the process by
+    /// `std::terminate`, and `pthread_exit` in it ends the thread.
+    ///
     /// # Errors
     /// [`Error::NoSuchSymbol`] and [`Error::NotAFunction`].
     ///
     /// # Safety
     /// The function has the type `int (int, char **, char **)`, or one that ignores some of these parameters.
     pub unsafe fn run_main(&self, name: &str) -> Result<c_int> {
-        type Main =
-            unsafe extern "C-unwind" fn(c_int, *const *const std::ffi::c_char, *const *const std::ffi::c_char) -> c_int;
         // SAFETY: the caller's promise.
-        let main = unsafe { self.function::<Main>(name) }?;
+        let main = unsafe { self.function::<run::Main>(name) }?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { main(self.arguments.count(), self.arguments.pointer(), run::environment()) })
+        Ok(unsafe {
+            run::call_main(
+                *main,
+                self.arguments.count(),
+                self.arguments.pointer(),
+                run::environment(),
+            )
+        })
     }
 
     /// Where a module's parts are, as far as [`Builder::detail`] asked for.
@@ -401,7 +412,12 @@ impl Session {
         let Ok(state) = self.state.try_lock() else {
             return false;
         };
-        let symbols = state.modules.values().flat_map(|module| {
+        let modules = state.modules.values().filter(|module| {
+            let placement = &module.image.placement;
+            let code = restub_loader::SegmentKind::Code as usize;
+            address.wrapping_sub(placement.addresses[code]) < placement.sizes[code].total_bytes
+        });
+        let symbols = modules.flat_map(|module| {
             let functions = module.image.symbols.iter().filter(|s| s.kind == SymbolKind::Function);
             functions.map(|symbol| (symbol, &module.image.objects))
         });

@@ -397,7 +397,7 @@ impl Linked<'_, '_> {
                 module: 0,
                 block_offset: Some(0),
                 offset: 0,
-                own: false,
+                own: true,
             }),
             _ => None,
         }

@@ -289,8 +289,15 @@ fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail,
                 object: symbol.object,
             });
         };
-        if slots.got != NO_SLOT {
-            synthetic("GOT", linked.slot(slots.got), 8);
+        let words = [
+            ("GOT", slots.got, 8),
+            ("GOTPLT", slots.plt_got, 8),
+            ("TLSGD", slots.tls_gd, 16),
+            ("GOTTPOFF", slots.tls_ie, 8),
+            ("TLSDESC", slots.tls_desc, 32),
+        ];
+        for (suffix, word, size) in words.into_iter().filter(|(_, word, _)| *word != NO_SLOT) {
+            synthetic(suffix, linked.slot(word), size);
         }
         if slots.plt != NO_SLOT {
             synthetic("PLT", linked.plt(slots.plt), PLT_ENTRY_BYTES);

@@ -347,17 +347,19 @@ pub struct Relaxation {
     pub after: [u8; 2],
     /// How far the displacement moves, in bytes: `jmp` is one byte shorter than `jmp *`.
     pub shift: i8,
+    /// The rewrite in assembly.
+    pub words: &'static str,
 }
 
 /// The relaxations, each `bytes before -> bytes after`. `mov` and its `lea` keep the register bits of ModRM.
 #[rustfmt::skip]
 pub static RELAXATIONS: [Relaxation; 3] = [
-    // mov foo@GOTPCREL(%rip), %reg -> lea foo(%rip), %reg
-    Relaxation { before: [0x8b, 0x05], mask: [0xff, 0xc7], after: [0x8d, 0x05], shift: 0 },
-    // call *foo@GOTPCREL(%rip) -> addr32 call foo
-    Relaxation { before: [0xff, 0x15], mask: [0xff, 0xff], after: [0x67, 0xe8], shift: 0 },
-    // jmp *foo@GOTPCREL(%rip) -> jmp foo; nop
-    Relaxation { before: [0xff, 0x25], mask: [0xff, 0xff], after: [0xe9, 0x00], shift: -1 },
+    Relaxation { before: [0x8b, 0x05], mask: [0xff, 0xc7], after: [0x8d, 0x05], shift: 0,
+        words: "mov foo@GOTPCREL(%rip), %reg -> lea foo(%rip), %reg" },
+    Relaxation { before: [0xff, 0x15], mask: [0xff, 0xff], after: [0x67, 0xe8], shift: 0,
+        words: "call *foo@GOTPCREL(%rip) -> addr32 call foo" },
+    Relaxation { before: [0xff, 0x25], mask: [0xff, 0xff], after: [0xe9, 0x00], shift: -1,
+        words: "jmp *foo@GOTPCREL(%rip) -> jmp foo; nop" },
 ];
 
 impl Relaxation {
