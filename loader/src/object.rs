@@ -540,6 +540,18 @@ impl<'data> Object<'data> {
             .ok_or_else(|| self.malformed(format!("symbol index {index} lies outside the symbol table")))
     }
 
+    /// Whether a global symbol of that name is defined in a section, not tentatively.
+    pub(crate) fn really_defines(&self, name: &[u8]) -> Result<bool> {
+        for symbol in self.symbols.iter() {
+            let tentative = matches!(symbol.st_shndx.get(LE), elf::SHN_COMMON | SHN_X86_64_LCOMMON);
+            let defined = symbol.st_shndx.get(LE) != elf::SHN_UNDEF && symbol.st_bind() != elf::STB_LOCAL;
+            if defined && !tentative && self.symbol_name(symbol)? == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A symbol's own name; empty for most section symbols.
     pub(crate) fn symbol_name(&self, symbol: &'data ElfSymbol) -> Result<&'data [u8]> {
         self.symbols
