@@ -334,7 +334,7 @@ fn rank(unit: &Unit<'_>, object: &str, section: &Section<'_>) -> Result<(Rank, u
     if let Some((kind, priority, _)) = array_kind(section.name) {
         return Ok((Rank::Array(kind), priority));
     }
-    if section.name == b".eh_frame" || section.kind == elf::SHT_X86_64_UNWIND {
+    if section.is_unwind_table() {
         return Ok((Rank::EhFrame, 0));
     }
     let rank = match (writable, large, section.is_nobits()) {

@@ -187,6 +187,12 @@ impl Section<'_> {
         self.flags.contains(SHF_X86_64_LARGE)
     }
 
+    /// Whether the section is a table of unwind records: SHT_PROGBITS from GNU as, SHT_X86_64_UNWIND from LLVM.
+    #[must_use]
+    pub fn is_unwind_table(&self) -> bool {
+        self.name == b".eh_frame" || self.kind == elf::SHT_X86_64_UNWIND
+    }
+
     /// The name for messages.
     #[must_use]
     pub fn display_name(&self) -> String {

@@ -819,6 +819,47 @@ fn compare(round: &Round) -> Vec<String> {
     differences
 }
 
+/// The instructions that both rewrite where the target is in reach: in every register, and calls and jumps.
+fn relaxed() -> Result<(), String> {
+    let mut source = String::from("    .text\n    .globl target\ntarget: ret\n");
+    for register in [
+        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r12", "r15", "eax", "ebx", "r9d",
+    ] {
+        source.push_str(&format!("    mov target@GOTPCREL(%rip), %{register}\n"));
+    }
+    source.push_str(
+        "    call *target@GOTPCREL(%rip)\n    jmp *target@GOTPCREL(%rip)\n    notrack jmp *target@GOTPCREL(%rip)\n",
+    );
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let (path, output) = (folder.path().join("a.s"), folder.path().join("out"));
+    std::fs::write(&path, source).map_err(|e| e.to_string())?;
+    let object = toolchain::compile("as", &path, &["-mrelax-relocations=yes".to_owned()], None)?;
+    let ours = linking::link_object(&object).map_err(|e| e.to_string())?;
+    let input = folder.path().join("a.o");
+    std::fs::write(&input, object).map_err(|e| e.to_string())?;
+    for linker in ["ld", "ld.lld-19"] {
+        let mut command = Command::new(linker);
+        command.args(["-pie", "--no-dynamic-linker", "--entry=target"]);
+        command.arg(format!("--section-start=.text={:#x}", linking::BASE));
+        toolchain::run(command.arg(&input).arg("-o").arg(&output))?;
+        let bytes = std::fs::read(&output).map_err(|e| e.to_string())?;
+        let view = Theirs::new(&bytes);
+        let start = view.section(".text");
+        let theirs = view
+            .sections
+            .iter()
+            .find(|(name, ..)| name == ".text")
+            .map_or(&[][..], |(.., data)| data);
+        let ours = ours.read(section_address(&ours, ".text"), theirs.len());
+        if start != linking::BASE || ours != theirs {
+            return Err(format!(
+                "{linker} at {start:#x}:\nours   {ours:02x?}\ntheirs {theirs:02x?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
@@ -837,5 +878,6 @@ fn main() {
             }));
         }
     }
+    trials.push(Trial::test("relaxed instructions", || relaxed().map_err(Into::into)));
     libtest_mimic::run(&arguments, trials).exit();
 }
