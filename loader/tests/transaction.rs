@@ -139,7 +139,6 @@ impl Resolver for Library {
     fn external(&mut self, request: Request<'_>) -> Option<Target> {
         let (kind, address) = match request.name {
             b"variable" => (TargetKind::Data(self.0), VARIABLE),
-            b"low_variable" => (TargetKind::Data(self.0), 0x7000_0000),
             b"function" => (TargetKind::Function, VARIABLE + 0x1000),
             _ => return None,
         };
