@@ -14,6 +14,7 @@ pub(crate) struct Binder<'a> {
     pub(crate) absolutes: &'a FxHashMap<Box<str>, u64>,
     pub(crate) tried: &'a mut Vec<&'static str>,
     pub(crate) defaults: bool,
+    /// The modules bound to, some of them more than once.
     pub(crate) uses: Vec<ModuleId>,
 }
 
@@ -23,7 +24,7 @@ impl Resolver for Binder<'_> {
             return None;
         }
         let entry = self.symbols.get(std::str::from_utf8(name).ok()?)?;
-        if !self.uses.contains(&entry.module) {
+        if self.uses.last() != Some(&entry.module) {
             self.uses.push(entry.module);
         }
         Some(entry.target)

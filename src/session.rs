@@ -221,6 +221,7 @@ impl Session {
         let id = state.publish(Module {
             image: Arc::clone(&image),
             uses,
+            users: 0,
             debugger,
             finalizer: Arc::clone(&finalizer),
         });
@@ -277,7 +278,10 @@ impl Session {
         };
         let fallbacks = || self.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
         let image = restub_loader::link(inputs, fallbacks, &mut binder, memory, options)?;
-        Ok((image, binder.uses))
+        let mut uses = binder.uses;
+        uses.sort_unstable();
+        uses.dedup();
+        Ok((image, uses))
     }
 
     fn open_fallbacks(&self) -> Vec<Input<'static>> {
@@ -297,14 +301,13 @@ impl Session {
     /// No thread runs code of the module or will return to it, and nobody uses its addresses any more.
     pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
         let mut state = self.lock();
-        let users: Vec<String> = state.users(module).map(Module::name).collect();
         let Some(found) = state.modules.get(&module) else {
             return Err(Error::NoSuchModule);
         };
-        if !users.is_empty() {
+        if found.users > 0 {
             return Err(Error::InUse {
                 module: found.name(),
-                users,
+                users: state.user_names(module),
             });
         }
         let Some(removed) = state.withdraw(module) else {

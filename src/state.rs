@@ -37,8 +37,10 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Module {
     pub(crate) image: Arc<Image>,
-    /// The modules that this one is bound to.
+    /// The modules that this one is bound to, each once.
     pub(crate) uses: Vec<ModuleId>,
+    /// How many modules are bound to this one.
+    pub(crate) users: usize,
     pub(crate) finalizer: Arc<Finalizer>,
     /// Held for its drop.
     pub(crate) debugger: Option<debugger::Registration>,
@@ -120,6 +122,7 @@ impl State {
                 self.shadowed.push((symbol.name.clone(), old));
             }
         }
+        self.count_uses(&module, |users| *users += 1);
         self.modules.insert(id, module);
         id
     }
@@ -127,6 +130,7 @@ impl State {
     /// Takes a module's symbols back, and the module out of the session. Its memory stays.
     pub(crate) fn withdraw(&mut self, id: ModuleId) -> Option<Module> {
         let module = self.modules.remove(&id)?;
+        self.count_uses(&module, |users| *users -= 1);
         self.shadowed.retain(|(_, entry)| entry.module != id);
         for symbol in module
             .image
@@ -174,11 +178,18 @@ impl State {
         self.memory.free(&image.placement);
     }
 
-    pub(crate) fn users(&self, id: ModuleId) -> impl Iterator<Item = &Module> {
-        self.modules
-            .range(id..)
-            .map(|(_, module)| module)
-            .filter(move |module| module.uses.contains(&id))
+    fn count_uses(&mut self, module: &Module, count: impl Fn(&mut usize)) {
+        for used in &module.uses {
+            if let Some(used) = self.modules.get_mut(used) {
+                count(&mut used.users);
+            }
+        }
+    }
+
+    /// The names of the modules that are bound to one.
+    pub(crate) fn user_names(&self, id: ModuleId) -> Vec<String> {
+        let users = self.modules.range(id..).filter(|(_, module)| module.uses.contains(&id));
+        users.map(|(_, module)| module.name()).collect()
     }
 }
 

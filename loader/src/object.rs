@@ -292,9 +292,18 @@ impl<'data> Object<'data> {
     }
 
     fn read_sections(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
+        let mut contents = 0_u64;
         for (index, header) in table.iter().enumerate() {
             let section = self.read_section(index, header, table, data)?;
+            contents = contents.saturating_add(section.data.len() as u64);
             self.sections.push(section);
+        }
+        // Sections may share some bytes, such as a table of strings; a small file must not stand for a huge image.
+        if contents > self.file_size.saturating_mul(2) {
+            return Err(self.malformed(format!(
+                "its sections overlap: {contents:#x} bytes in a file of {:#x}",
+                self.file_size
+            )));
         }
         Ok(())
     }
@@ -322,6 +331,11 @@ impl<'data> Object<'data> {
             })?,
         };
         let flags = header.sh_flags(LE);
+        if flags.contains(elf::SHF_ALLOC) && flags.contains(elf::SHF_COMPRESSED) {
+            return Err(self.malformed(format!(
+                "section {index}: SHF_COMPRESSED is not for sections that are loaded"
+            )));
+        }
         let align = header.sh_addralign.get(LE).max(1);
         if !align.is_power_of_two() && flags.contains(elf::SHF_ALLOC) {
             return Err(self.malformed(format!("section {index}: alignment {align:#x} is not a power of two")));

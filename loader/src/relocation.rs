@@ -291,18 +291,20 @@ impl Row {
         }
     }
 
-    /// Reads the addend that an SHT_REL relocation keeps in its field, extended as the row's fit says.
+    /// Reads the addend that an SHT_REL relocation keeps in its field.
+    ///
+    /// It is signed in every field, since code that counts back from a symbol is more likely than an addend beyond 2 GiB.
     ///
     /// # Panics
     /// If `field` is shorter than the row is wide; the caller has checked that against the section.
     #[must_use]
     pub fn implicit_addend(&self, field: &[u8]) -> i64 {
+        let width = usize::from(self.width);
         let mut bytes = [0; 8];
-        bytes[..usize::from(self.width)].copy_from_slice(&field[..usize::from(self.width)]);
-        let raw = i64::from_le_bytes(bytes);
-        match (self.fit, self.width) {
-            (_, 0 | 8) | (Fit::Unsigned, _) => raw,
-            (_, width) => raw << (64 - u32::from(width) * 8) >> (64 - u32::from(width) * 8),
+        bytes[8 - width..].copy_from_slice(&field[..width]);
+        match width {
+            0 => 0,
+            _ => i64::from_le_bytes(bytes) >> (64 - width * 8),
         }
     }
 }
@@ -435,12 +437,12 @@ mod tests {
     }
 
     #[test]
-    fn implicit_addends_are_extended_as_the_field_is() {
-        assert_eq!(Row::of(2).expect("PC32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]), -4);
-        assert_eq!(
-            Row::of(10).expect("32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]),
-            0xffff_fffc
-        );
+    fn implicit_addends_are_signed() {
+        for row in &ROWS {
+            assert_eq!(row.implicit_addend(&[0xfe; 8]) < 0, row.width > 0, "{}", row.name);
+        }
+        assert_eq!(Row::of(10).expect("32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]), -4);
+        assert_eq!(Row::of(12).expect("16").implicit_addend(&[0x34, 0x12]), 0x1234);
     }
 
     #[test]

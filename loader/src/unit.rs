@@ -2,7 +2,7 @@
 
 use object::LittleEndian as LE;
 use object::elf;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::archive::Archive;
 use crate::error::{Error, Result, Undefined};
@@ -113,7 +113,8 @@ pub(crate) struct Unit<'data> {
     pub(crate) globals: FxHashMap<&'data [u8], SymbolId>,
     /// The names of sections whose bounds are asked for by `__start_NAME` and `__stop_NAME`.
     pub(crate) bounded: Vec<&'data [u8]>,
-    comdats: FxHashMap<&'data [u8], u32>,
+    /// The signatures of the groups that have been chosen.
+    comdats: FxHashSet<&'data [u8]>,
 }
 
 impl<'data> Unit<'data> {
@@ -124,14 +125,14 @@ impl<'data> Unit<'data> {
             symbols: Vec::new(),
             globals: FxHashMap::default(),
             bounded: Vec::new(),
-            comdats: FxHashMap::default(),
+            comdats: FxHashSet::default(),
         }
     }
 
     /// Adds an object: chooses its COMDAT groups, and merges its symbols with those of the objects before it.
     pub(crate) fn add(&mut self, mut object: Object<'data>) -> Result<()> {
         let number = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
-        self.choose_groups(&mut object, number);
+        self.choose_groups(&mut object);
         let count = object.symbols.len();
         let mut ids = Vec::with_capacity(count);
         self.symbols.reserve(count);
@@ -149,13 +150,12 @@ impl<'data> Unit<'data> {
         Ok(())
     }
 
-    fn choose_groups(&mut self, object: &mut Object<'data>, number: u32) {
+    fn choose_groups(&mut self, object: &mut Object<'data>) {
         for group in &object.groups {
             if !group.comdat {
                 continue;
             }
-            let chosen = *self.comdats.entry(group.signature).or_insert(number);
-            if chosen != number {
+            if !self.comdats.insert(group.signature) {
                 for member in &group.members {
                     object.sections[*member].state = SectionState::Discarded;
                 }

@@ -19,6 +19,10 @@
 //#Case: not-thread-local
 //#Flags: --defsym ORDINARY=1
 //#ExpectError: ^tls-ld\.o: \.text\+0x1c: R_X86_64_DTPOFF32 against ordinary: a thread-local relocation against a symbol that is not thread-local
+//#Case: other-module
+//#Flags: --defsym OTHER=1
+//#Define: errno=0x40 tls 3 none
+//#ExpectError: ^tls-ld\.o: \.text\+0x1c: R_X86_64_DTPOFF32 against errno: the code looks for the variable in its own module's thread-local block, but another module defines it
     .text
 load:
     lea first@TLSLD(%rip), %rdi
@@ -37,6 +41,9 @@ offset_of_zero:
 .endif
 .ifdef FAROFFSET
     .reloc ., R_X86_64_DTPOFF32, second + 0x7ffffff8
+.endif
+.ifdef OTHER
+    .reloc ., R_X86_64_DTPOFF32, errno
 .endif
 .ifdef ORDINARY
     .reloc ., R_X86_64_DTPOFF32, ordinary

@@ -2,7 +2,6 @@
 //#Define: __tls_get_addr=0x10002000 function
 //#Check: u64 ie = 0
 //#Check: u32 le = 0
-//#Check: u32 dtpoff = 0
     .weak weak
     .type weak, @tls_object
     .text
@@ -14,9 +13,6 @@
     .long 0
 le:
     .reloc ., R_X86_64_TPOFF32, weak
-    .long 0
-dtpoff:
-    .reloc ., R_X86_64_DTPOFF32, weak
     .long 0
     .data
 ie:
