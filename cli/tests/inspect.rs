@@ -427,7 +427,7 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!(error(1), "");
     assert!(error(2).starts_with("bad.o: malformed: "), "{}", error(2));
     assert!(
-        error(3).starts_with("cannot read missing.o: No such file"),
+        error(3).starts_with("missing.o: cannot be read: No such file"),
         "{}",
         error(3)
     );
