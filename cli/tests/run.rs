@@ -289,6 +289,10 @@ fn files_that_are_no_objects_are_refused_with_the_remedy() {
         ),
         ("missing.o", "missing.o: cannot be read: No such file or directory"),
         ("folder.o", "folder.o: cannot be read: is a directory"),
+        (
+            "/dev/zero",
+            "/dev/zero: is a device; give a relocatable object (.o) or an archive (.a)",
+        ),
         ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
     ];
     for (file, expected) in cases {
