@@ -31,7 +31,7 @@ const FLAGS: &[(For, &str)] = &[
     (For::Both, "-O2 -fPIC -fno-plt -mtls-dialect=gnu2"),
     (For::Both, "-O2 -fno-pic -no-pie -fno-plt"),
     (
-        For::Both,
+        For::Gcc,
         "-O2 -fPIE -fno-semantic-interposition -mno-direct-extern-access",
     ),
     (For::Both, "-Os -fno-asynchronous-unwind-tables -fmerge-all-constants"),
