@@ -1,7 +1,7 @@
 //! The other languages: one program each, over the flags that their compilers have.
 use crate::axes::{MODEL, OPT};
 use crate::recipe::Recipe;
-use crate::tools::{AR, FPC, GCC, GCCGO, GDC, GFORTRAN, GNATBIND, LDC, NASM, OCAMLOPT, RUSTC, TCC, Tool, YASM};
+use crate::tools::{AR, FPC, GCC, GCCGO, GDC, GFORTRAN, GNAT, LDC, NASM, OCAMLOPT, RUSTC, TCC, Tool, YASM};
 
 /// One recipe a program.
 pub(crate) static RECIPES: &[Recipe] = &[
@@ -24,7 +24,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         link: "gcc {pie} b~demo.o demo.o parts.o call_back.o -L{adalib} -lgnarl -lgnat -o reference",
         load: "-L {adalib} -l gnarl -l gnat b~demo.o demo.o parts.o call_back.o",
         needs: &[&GCC],
-        ..Recipe::of("ada/shared", &GNATBIND)
+        ..Recipe::of("ada/shared", &GNAT)
     },
     Recipe {
         axes: &[OPT, &["", "-fPIC", "-fno-pic -no-pie", "-mcmodel=large"]],
@@ -32,7 +32,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         link: "gcc {pie} b~demo.o demo.o parts.o call_back.o {adalib}/libgnarl.a {adalib}/libgnat.a -o reference",
         load: "b~demo.o demo.o parts.o call_back.o {adalib}/libgnarl.a {adalib}/libgnat.a",
         needs: &[&GCC],
-        ..Recipe::of("ada/static", &GNATBIND)
+        ..Recipe::of("ada/static", &GNAT)
     },
     Recipe {
         axes: &[&["-O0", "-Ox"], &["-DPIC", "-no-pie"], &["", "-g -F dwarf"]],
