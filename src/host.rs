@@ -98,42 +98,60 @@ impl Host {
         found.is_some_and(|library| library.tables.version_index(version).is_some())
     }
 
-    /// The address range of the shared libraries, without the host program.
+    /// The address range of the C library and of the shared libraries around it.
     pub(crate) fn library_range(&mut self) -> Range<u64> {
+        const AROUND_BYTES: u64 = 1 << 30;
         self.refresh();
-        let libraries = self.libraries.iter().filter(|library| !library.path.is_empty());
-        let segments = libraries
+        // A static program has its own functions for an anchor.
+        let here = copy_rule as fn(&str, &Library, u64) -> CopyRule as usize as u64;
+        let anchor = dlsym("stdout", None).unwrap_or(here);
+        let segments = self
+            .libraries
+            .iter()
             .flat_map(|library| &library.segments)
             .map(|segment| &segment.range);
-        let (start, end) = segments.fold((u64::MAX, 0), |(start, end), range| {
-            (start.min(range.start), end.max(range.end))
-        });
-        if start < end {
-            return start..end;
-        }
-        // A static program: be near its own functions.
-        let here = copy_rule as fn(&str, &Library, u64) -> CopyRule as usize as u64;
-        here..here + 1
+        let near = segments.filter(|range| range.start.abs_diff(anchor) < AROUND_BYTES);
+        near.fold(anchor..anchor + 1, |all, range| {
+            all.start.min(range.start)..all.end.max(range.end)
+        })
     }
 
-    /// The definition of a symbol, as the dynamic linker would find it. [`refresh`](Host::refresh) comes before.
+    /// The definition of a symbol, as the dynamic linker would find it.
     ///
     /// `fixed_offset` asks for a thread-local variable's place in every thread, which a library that was loaded late
     /// may still have to be given.
     pub(crate) fn find(&mut self, name: &str, version: Option<&str>, fixed_offset: bool) -> Option<Target> {
-        let gnu_hash = gnu_hash(name.as_bytes());
-        for library in &mut self.libraries {
-            let Some(symbol) = library.tables.find(name, gnu_hash, version) else {
+        const ATTEMPTS: usize = 4;
+        for _ in 0..ATTEMPTS {
+            let Ok(found) = self.search(name, version) else {
+                self.refresh();
                 continue;
             };
+            let (index, symbol) = found?;
+            let library = &mut self.libraries[index];
             if fixed_offset {
-                library.fix_tls_offset(name, symbol);
+                library.fix_tls_offset(name, &symbol);
             }
-            let target = library.target(name, version, symbol)?;
-            library.pin();
-            return Some(target);
+            // Another thread may have closed the library since.
+            if library.pin() || locked(|generation| generation) == Some(self.generation) {
+                return self.libraries[index].target(name, version, &symbol);
+            }
         }
         None
+    }
+
+    /// The first library that defines a symbol, or an error if the list of libraries is out of date.
+    fn search(&self, name: &str, version: Option<&str>) -> Result<Option<(usize, elf::Sym64<LE>)>, OutOfDate> {
+        let gnu_hash = elf::gnu_hash(name.as_bytes());
+        // No library is unloaded while the lock is held, so their tables are there to be read.
+        locked(|generation| {
+            if generation != self.generation {
+                return Err(OutOfDate);
+            }
+            let mut libraries = self.libraries.iter().enumerate();
+            Ok(libraries.find_map(|(index, library)| Some((index, *library.tables.find(name, gnu_hash, version)?))))
+        })
+        .unwrap_or(Ok(None))
     }
 
     /// Reads the list of libraries again if it has changed.
@@ -159,6 +177,46 @@ impl Host {
         self.libraries = list.libraries;
     }
 }
+
+/// The list of libraries is not what it was when it was read.
+struct OutOfDate;
+
+/// Runs a function under the dynamic linker's lock, with how often it has added and removed libraries. `None` if there
+/// is no library at all.
+fn locked<R>(function: impl FnOnce((u64, u64)) -> R) -> Option<R> {
+    struct Call<F, R> {
+        function: Option<F>,
+        result: Option<R>,
+    }
+    unsafe extern "C" fn once<F: FnOnce((u64, u64)) -> R, R>(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        data: *mut c_void,
+    ) -> libc::c_int {
+        // SAFETY: `dl_iterate_phdr` passes a valid structure.
+        let info = unsafe { &*info };
+        // SAFETY: the call below, to which nothing else refers meanwhile.
+        let call = unsafe { &mut *data.cast::<Call<F, R>>() };
+        call.result = call
+            .function
+            .take()
+            .map(|function| function((info.dlpi_adds, info.dlpi_subs)));
+        1
+    }
+    fn callback<F: FnOnce((u64, u64)) -> R, R>(_: &Call<F, R>) -> Callback {
+        once::<F, R>
+    }
+    let mut call = Call {
+        function: Some(function),
+        result: None,
+    };
+    let callback = callback(&call);
+    // SAFETY: the callback takes a call of these types, which outlives the iteration.
+    unsafe { libc::dl_iterate_phdr(Some(callback), (&raw mut call).cast()) };
+    call.result
+}
+
+type Callback = unsafe extern "C" fn(*mut libc::dl_phdr_info, libc::size_t, *mut c_void) -> libc::c_int;
 
 fn open(name: &CStr, flags: libc::c_int) -> Result<Handle, String> {
     // SAFETY: the name is a C string. Constructors of the library run, which is what the caller asked for.
@@ -292,11 +350,13 @@ impl Library {
         !writable || self.relro.contains(&address)
     }
 
-    /// Keeps the library in memory for as long as something may be bound to it.
-    fn pin(&mut self) {
+    /// Keeps the library in memory for as long as something may be bound to it. Returns whether that worked, as it
+    /// does for the host program without further ado.
+    fn pin(&mut self) -> bool {
         if self.handle.is_none() && !self.path.is_empty() {
             self.handle = open(&self.path, libc::RTLD_NOW | libc::RTLD_NOLOAD).ok();
         }
+        self.handle.is_some() || self.path.is_empty()
     }
 }
 
@@ -305,7 +365,7 @@ impl Library {
 /// The C streams' variables are set once; the C++ streams share their buffers with the copy, and a copy has formatting
 /// flags of its own. `__libc_single_threaded` in a copy would stay true when a thread starts.
 fn copy_rule(name: &str, library: &Library, address: u64) -> CopyRule {
-    const HARMLESS: [&str; 11] = [
+    const HARMLESS: [&str; 12] = [
         "stdin",
         "stdout",
         "stderr",
@@ -315,6 +375,7 @@ fn copy_rule(name: &str, library: &Library, address: u64) -> CopyRule {
         "_ZSt4clog",
         "_ZSt4wcin",
         "_ZSt5wcout",
+        "__cpu_model",
         "_ZSt5wcerr",
         "_ZSt5wclog",
     ];
@@ -459,10 +520,6 @@ impl Tables {
         }
         None
     }
-}
-
-fn gnu_hash(name: &[u8]) -> u32 {
-    elf::gnu_hash(name)
 }
 
 /// The part of this thread's memory in which the static thread-local block is.

@@ -28,15 +28,19 @@
 //! Loading is `unsafe`, because constructors run with all the powers of the process. Everything that is refused leaves
 //! the session as it was, and says which object, section, offset and symbol are to blame.
 
+mod binder;
 mod builtins;
+mod debugger;
 mod error;
 mod function;
 mod host;
 mod libraries;
 mod library_tls;
 mod memory;
+mod perf;
 mod run;
 mod session;
+mod state;
 mod tls;
 mod unwind;
 
@@ -44,7 +48,8 @@ pub use error::{Error, Result};
 pub use function::{Function, FunctionPointer};
 pub use memory::Protection;
 pub use restub_loader as loader;
-pub use session::{Builder, ModuleId, Session, Stats, Symbol, host_symbol};
+pub use session::{Builder, Session, Stats, Symbol, host_symbol};
+pub use state::ModuleId;
 pub use tls::STATIC_RESERVE_BYTES;
 
 /// Has the example of the README compiled.

@@ -1,5 +1,6 @@
 //! Calls into loaded code that the loader itself makes: constructors, destructors, IFUNC resolvers.
 
+use std::arch::naked_asm;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
@@ -17,10 +18,12 @@ unsafe extern "C" {
 /// `argc` and `argv` for constructors and `main`, as C wants them.
 #[derive(Debug)]
 pub(crate) struct Arguments {
-    /// Owns what `pointers` points to.
+    /// Owns what the words point to.
     _strings: Vec<CString>,
-    /// Ends with a null pointer.
-    pointers: Vec<*const c_char>,
+    count: usize,
+    /// As the kernel lays them out (psABI section 3.4.1): arguments and a zero, the environment of the moment and a zero,
+    /// the auxiliary vector. Some run-time systems walk from the first to the last.
+    words: Vec<usize>,
 }
 
 // SAFETY: the pointers are to the strings beside them, which nothing changes.
@@ -36,24 +39,40 @@ impl Arguments {
             CString::new(bytes).unwrap_or_default()
         });
         let strings: Vec<CString> = strings.collect();
-        let pointers = strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([ptr::null()])
-            .collect();
+        let pointers = strings.iter().map(|string| string.as_ptr().expose_provenance());
+        let words = pointers.chain([0]).chain(environment_words()).chain([0]);
+        let words = words.chain(auxiliary_vector()).collect();
         Arguments {
+            count: strings.len(),
             _strings: strings,
-            pointers,
+            words,
         }
     }
 
     pub(crate) fn count(&self) -> c_int {
-        c_int::try_from(self.pointers.len() - 1).unwrap_or(c_int::MAX)
+        c_int::try_from(self.count).unwrap_or(c_int::MAX)
     }
 
     pub(crate) fn pointer(&self) -> *const *const c_char {
-        self.pointers.as_ptr()
+        self.words.as_ptr().cast()
     }
+}
+
+fn environment_words() -> impl Iterator<Item = usize> {
+    let mut next = environment().cast::<usize>();
+    std::iter::from_fn(move || {
+        // SAFETY: `environ` is null for an empty environment, or points to words of which the last is null.
+        let word = unsafe { next.as_ref() }.copied().filter(|word| *word != 0)?;
+        next = next.wrapping_add(1);
+        Some(word)
+    })
+}
+
+/// The words of `/proc/self/auxv`, whose last pair is zero; just such a pair where procfs is missing.
+fn auxiliary_vector() -> Vec<usize> {
+    let bytes = std::fs::read("/proc/self/auxv").unwrap_or_else(|_| vec![0; 16]);
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| usize::from_ne_bytes(*word)).collect()
 }
 
 /// The environment as C has it at this moment.
@@ -72,6 +91,34 @@ pub(crate) unsafe fn resolve(ifunc: &Ifunc) -> u64 {
     let resolver: Resolver = unsafe { std::mem::transmute(ifunc.resolver as usize) };
     // SAFETY: the caller's promise.
     unsafe { resolver() }
+}
+
+/// C's `main`.
+pub(crate) type Main = unsafe extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
+
+/// Calls a `main`. The frame has no unwind information on purpose: unwinding ends here, as it does in the C start files,
+/// and does not reach Rust's frames, which would stop a foreign exception with a message of their own.
+///
+/// # Safety
+/// The function is a `main`, and its author's code may be called.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_main(
+    main: Main,
+    count: c_int,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> c_int {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "mov rax, rdi",
+        "mov edi, esi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "call rax",
+        "pop rbp",
+        "ret",
+    )
 }
 
 /// Runs an image's constructors: `.preinit_array`, then `.init_array` and `.ctors` by priority.

@@ -4,23 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::{OsString, c_int};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use restub_loader::{
-    CopyRule, Detail, Image, ImageSymbol, Input, Limits, Memory as _, Options, Request, Resolver, SymbolBinding,
-    SymbolKind, Target, TargetKind, TlsRequest,
-};
+use restub_loader::{Detail, Image, Input, Limits, Options, SymbolKind, TargetKind};
 use rustc_hash::FxHashMap;
 
+use crate::binder::Binder;
 use crate::error::{Error, Result};
 use crate::function::{Function, FunctionPointer};
 use crate::host::{self, Host};
 use crate::memory::{ProcessMemory, Protection};
 use crate::run::{self, Arguments, Finalizer};
+use crate::state::{Module, ModuleId, State};
 use crate::unwind::UnwindTables;
-use crate::{builtins, libraries, tls};
-
-/// Names a loaded module; never reused within a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ModuleId(u64);
+use crate::{builtins, libraries, perf};
 
 /// How a session behaves; [`Session::builder`] makes one.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +23,8 @@ pub struct Builder {
     protection: Protection,
     detail: Detail,
     limits: Limits,
+    gdb: bool,
+    perf: bool,
     default_libraries: bool,
     finalize_at_exit: bool,
     arguments: Option<Vec<OsString>>,
@@ -45,6 +42,24 @@ impl Builder {
     #[must_use]
     pub fn detail(mut self, detail: Detail) -> Self {
         self.detail = detail;
+        self
+    }
+
+    /// Whether gdb is told of modules, with the debug information of their objects; not by default.
+    ///
+    /// Code is in [private](Protection::Private) memory then, since the kernel lets no debugger write breakpoints into
+    /// shared memory. gdb has to find the symbol `__jit_debug_descriptor` in the host program, so that must not be
+    /// stripped.
+    #[must_use]
+    pub fn gdb(mut self, gdb: bool) -> Self {
+        self.gdb = gdb;
+        self
+    }
+
+    /// Whether perf is told of functions, by `/tmp/perf-PID.map`; not by default.
+    #[must_use]
+    pub fn perf(mut self, perf: bool) -> Self {
+        self.perf = perf;
         self
     }
 
@@ -81,7 +96,8 @@ impl Builder {
     #[must_use]
     pub fn build(self) -> Session {
         let mut host = Host::default();
-        let memory = ProcessMemory::new(self.protection, host.library_range());
+        let protection = if self.gdb { Protection::Private } else { self.protection };
+        let memory = ProcessMemory::new(protection, host.library_range());
         let arguments = Arguments::new(self.arguments.clone().unwrap_or_else(|| std::env::args_os().collect()));
         let state = State {
             memory,
@@ -116,37 +132,6 @@ pub struct Session {
     options: Builder,
     arguments: Arguments,
     fallbacks: OnceLock<Vec<Input<'static>>>,
-}
-
-#[derive(Debug)]
-struct State {
-    memory: ProcessMemory,
-    unwind: UnwindTables,
-    host: Host,
-    modules: BTreeMap<ModuleId, Module>,
-    symbols: FxHashMap<Box<str>, Entry>,
-    /// Weak definitions that a later strong one stands before.
-    shadowed: Vec<(Box<str>, Entry)>,
-    absolutes: FxHashMap<Box<str>, u64>,
-    next_module: u64,
-    /// Default libraries that have been opened, or are not there.
-    tried: Vec<&'static str>,
-}
-
-#[derive(Debug)]
-struct Module {
-    image: Arc<Image>,
-    /// The modules that this one is bound to.
-    uses: Vec<ModuleId>,
-    finalizer: Arc<Finalizer>,
-}
-
-/// A symbol that a module defines.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    module: ModuleId,
-    target: Target,
-    weak: bool,
 }
 
 /// A symbol of a session.
@@ -203,7 +188,18 @@ impl Session {
     pub unsafe fn load(&self, inputs: &[Input<'_>]) -> Result<ModuleId> {
         let mut state = self.lock();
         state.host.refresh();
-        let (image, uses) = self.link(&mut state, inputs, self.options.detail, false)?;
+        let detail = if self.options.gdb || self.options.perf {
+            Detail::Full
+        } else {
+            self.options.detail
+        };
+        let options = Options {
+            detail,
+            debug: self.options.gdb,
+            limits: self.options.limits,
+            ..Options::default()
+        };
+        let (mut image, uses) = self.link(&mut state, inputs, &options)?;
         let prepared = state.check_duplicates(&image).and_then(|()| {
             // SAFETY: the caller trusts the code.
             unsafe { state.prepare(&image) }
@@ -217,10 +213,16 @@ impl Session {
             // SAFETY: the image stays in memory until `discard`, which removes the table first.
             unsafe { state.unwind.add(address) };
         }
+        let debugger = self.options.gdb.then(|| state.tell_gdb(&mut image)).flatten();
+        if self.options.perf {
+            perf::append(&image);
+        }
         let image = Arc::new(image);
         let id = state.publish(Module {
             image: Arc::clone(&image),
             uses,
+            users: 0,
+            debugger,
             finalizer: Arc::clone(&finalizer),
         });
         // Constructors may load modules of their own.
@@ -243,19 +245,20 @@ impl Session {
     pub fn plan(&self, inputs: &[Input<'_>]) -> Result<Image> {
         let mut state = self.lock();
         state.host.refresh();
-        let (image, _) = self.link(&mut state, inputs, Detail::Full, true)?;
-        state.discard(&image);
+        let detail = Detail::Full;
+        let options = Options {
+            detail,
+            trace: true,
+            limits: self.options.limits,
+            ..Options::default()
+        };
+        let (image, _) = self.link(&mut state, inputs, &options)?;
+        state.release(&image);
         state.check_duplicates(&image)?;
         Ok(image)
     }
 
-    fn link(
-        &self,
-        state: &mut State,
-        inputs: &[Input<'_>],
-        detail: Detail,
-        trace: bool,
-    ) -> Result<(Image, Vec<ModuleId>)> {
+    fn link(&self, state: &mut State, inputs: &[Input<'_>], options: &Options) -> Result<(Image, Vec<ModuleId>)> {
         let State {
             memory,
             host,
@@ -264,12 +267,6 @@ impl Session {
             tried,
             ..
         } = state;
-        let options = Options {
-            detail,
-            trace,
-            limits: self.options.limits,
-            ..Options::default()
-        };
         let defaults = self.options.default_libraries;
         let mut binder = Binder {
             host,
@@ -280,8 +277,11 @@ impl Session {
             uses: Vec::new(),
         };
         let fallbacks = || self.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
-        let image = restub_loader::link(inputs, fallbacks, &mut binder, memory, &options)?;
-        Ok((image, binder.uses))
+        let image = restub_loader::link(inputs, fallbacks, &mut binder, memory, options)?;
+        let mut uses = binder.uses;
+        uses.sort_unstable();
+        uses.dedup();
+        Ok((image, uses))
     }
 
     fn open_fallbacks(&self) -> Vec<Input<'static>> {
@@ -301,14 +301,13 @@ impl Session {
     /// No thread runs code of the module or will return to it, and nobody uses its addresses any more.
     pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
         let mut state = self.lock();
-        let users: Vec<String> = state.users(module).map(Module::name).collect();
         let Some(found) = state.modules.get(&module) else {
             return Err(Error::NoSuchModule);
         };
-        if !users.is_empty() {
+        if found.users > 0 {
             return Err(Error::InUse {
                 module: found.name(),
-                users,
+                users: state.user_names(module),
             });
         }
         let Some(removed) = state.withdraw(module) else {
@@ -318,6 +317,7 @@ impl Session {
         drop(state);
         // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
         unsafe { removed.finalizer.run() };
+        drop(removed.debugger);
         self.lock().discard(&removed.image);
         Ok(())
     }
@@ -375,18 +375,26 @@ impl Session {
 
     /// Calls a `main`-like function with the session's [arguments](Builder::arguments) and the environment.
     ///
+    /// As in an ordinary program, nothing lies behind `main`: a C++ exception that it lets out ends the process by
+    /// `std::terminate`, and `pthread_exit` in it ends the thread.
+    ///
     /// # Errors
     /// [`Error::NoSuchSymbol`] and [`Error::NotAFunction`].
     ///
     /// # Safety
     /// The function has the type `int (int, char **, char **)`, or one that ignores some of these parameters.
     pub unsafe fn run_main(&self, name: &str) -> Result<c_int> {
-        type Main =
-            unsafe extern "C-unwind" fn(c_int, *const *const std::ffi::c_char, *const *const std::ffi::c_char) -> c_int;
         // SAFETY: the caller's promise.
-        let main = unsafe { self.function::<Main>(name) }?;
+        let main = unsafe { self.function::<run::Main>(name) }?;
         // SAFETY: the caller's promise.
-        Ok(unsafe { main(self.arguments.count(), self.arguments.pointer(), run::environment()) })
+        Ok(unsafe {
+            run::call_main(
+                *main,
+                self.arguments.count(),
+                self.arguments.pointer(),
+                run::environment(),
+            )
+        })
     }
 
     /// Where a module's parts are, as far as [`Builder::detail`] asked for.
@@ -404,7 +412,12 @@ impl Session {
         let Ok(state) = self.state.try_lock() else {
             return false;
         };
-        let symbols = state.modules.values().flat_map(|module| {
+        let modules = state.modules.values().filter(|module| {
+            let placement = &module.image.placement;
+            let code = restub_loader::SegmentKind::Code as usize;
+            address.wrapping_sub(placement.addresses[code]) < placement.sizes[code].total_bytes
+        });
+        let symbols = modules.flat_map(|module| {
             let functions = module.image.symbols.iter().filter(|s| s.kind == SymbolKind::Function);
             functions.map(|symbol| (symbol, &module.image.objects))
         });
@@ -459,228 +472,9 @@ impl Drop for Session {
             let Some(removed) = removed else { continue };
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
+            drop(removed.debugger);
             self.lock().discard(&removed.image);
         }
-    }
-}
-
-impl Module {
-    fn name(&self) -> String {
-        match self.image.objects.as_slice() {
-            [one] => one.clone(),
-            [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
-            [] => "empty module".into(),
-        }
-    }
-}
-
-impl State {
-    fn check_duplicates(&self, image: &Image) -> Result<()> {
-        for symbol in image
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.binding == SymbolBinding::Strong)
-        {
-            if let Some(entry) = self.symbols.get(&symbol.name)
-                && !entry.weak
-            {
-                let first = self.modules.get(&entry.module).map_or_else(String::new, Module::name);
-                let second = image.objects.get(symbol.object as usize).cloned().unwrap_or_default();
-                return Err(restub_loader::Error::Duplicate {
-                    symbol: symbol.name.to_string(),
-                    first,
-                    second,
-                }
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a linked image ready to run: its thread-local variables and its IFUNCs.
-    ///
-    /// # Safety
-    /// The author's IFUNC resolvers may be called.
-    unsafe fn prepare(&mut self, image: &Image) -> Result<()> {
-        if let Some(tls) = &image.tls {
-            tls::activate(tls)?;
-        }
-        for ifunc in &image.ifuncs {
-            // SAFETY: the image is finalized, and the caller trusts the resolver.
-            let implementation = unsafe { run::resolve(ifunc) };
-            self.memory
-                .write(&image.placement, ifunc.slot, &implementation.to_le_bytes())?;
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, module: Module) -> ModuleId {
-        let id = ModuleId(self.next_module);
-        self.next_module += 1;
-        for symbol in module
-            .image
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.binding != SymbolBinding::Local)
-        {
-            let entry = Entry {
-                module: id,
-                target: target(&module.image, symbol),
-                weak: symbol.binding == SymbolBinding::Weak,
-            };
-            if let Some(old) = self.symbols.insert(symbol.name.clone(), entry) {
-                self.shadowed.push((symbol.name.clone(), old));
-            }
-        }
-        self.modules.insert(id, module);
-        id
-    }
-
-    /// Takes a module's symbols back, and the module out of the session. Its memory stays.
-    fn withdraw(&mut self, id: ModuleId) -> Option<Module> {
-        let module = self.modules.remove(&id)?;
-        self.shadowed.retain(|(_, entry)| entry.module != id);
-        for symbol in module
-            .image
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.binding != SymbolBinding::Local)
-        {
-            if self.symbols.get(&symbol.name).is_some_and(|entry| entry.module == id) {
-                self.symbols.remove(&symbol.name);
-                if let Some(at) = self.shadowed.iter().rposition(|(name, _)| *name == symbol.name) {
-                    let (name, entry) = self.shadowed.remove(at);
-                    self.symbols.insert(name, entry);
-                }
-            }
-        }
-        Some(module)
-    }
-
-    /// Frees a module that was published, and withdrawn since.
-    fn discard(&mut self, image: &Image) {
-        if let Some((address, _)) = image.eh_frame {
-            self.unwind.remove(address);
-        }
-        self.release(image);
-    }
-
-    /// Frees an image that nothing knows of.
-    fn release(&mut self, image: &Image) {
-        if let Some(tls) = &image.tls {
-            let request = TlsRequest {
-                size_bytes: tls.size_bytes,
-                align: tls.align,
-                fixed_offset: tls.placement.block_offset.is_some(),
-            };
-            self.memory.free_tls(&tls.placement, &request);
-        }
-        self.memory.free(&image.placement);
-    }
-
-    fn users(&self, id: ModuleId) -> impl Iterator<Item = &Module> {
-        self.modules
-            .range(id..)
-            .map(|(_, module)| module)
-            .filter(move |module| module.uses.contains(&id))
-    }
-}
-
-/// What others see of a module's symbol.
-fn target(image: &Image, symbol: &ImageSymbol) -> Target {
-    let kind = match symbol.kind {
-        SymbolKind::Function => TargetKind::Function,
-        // A copy of another module's variable would go stale.
-        SymbolKind::Data | SymbolKind::Synthetic => TargetKind::Data(CopyRule::Stale),
-        SymbolKind::Absolute => TargetKind::Absolute,
-        SymbolKind::Tls => {
-            let placement = image.tls.map(|tls| tls.placement);
-            TargetKind::Tls {
-                module: placement.map_or(0, |placement| placement.module),
-                block_offset: placement.and_then(|placement| placement.block_offset),
-            }
-        }
-    };
-    Target {
-        address: symbol.address,
-        size: symbol.size,
-        kind,
-    }
-}
-
-/// Binds the names of one load.
-struct Binder<'a> {
-    host: &'a mut Host,
-    symbols: &'a FxHashMap<Box<str>, Entry>,
-    absolutes: &'a FxHashMap<Box<str>, u64>,
-    tried: &'a mut Vec<&'static str>,
-    defaults: bool,
-    uses: Vec<ModuleId>,
-}
-
-impl Resolver for Binder<'_> {
-    fn earlier(&mut self, name: &[u8]) -> Option<Target> {
-        if self.symbols.is_empty() {
-            return None;
-        }
-        let entry = self.symbols.get(std::str::from_utf8(name).ok()?)?;
-        if !self.uses.contains(&entry.module) {
-            self.uses.push(entry.module);
-        }
-        Some(entry.target)
-    }
-
-    fn external(&mut self, request: Request<'_>) -> Option<Target> {
-        let name = std::str::from_utf8(request.name).ok()?;
-        let version = request.version.map(std::str::from_utf8).transpose().ok()?;
-        if let Some(&address) = self.absolutes.get(name) {
-            return Some(Target {
-                address,
-                size: 0,
-                kind: TargetKind::Absolute,
-            });
-        }
-        if name == "__tls_get_addr" {
-            return Some(Target {
-                address: tls::get_address_function(),
-                size: 0,
-                kind: TargetKind::Function,
-            });
-        }
-        if builtins::defines(name) {
-            return None;
-        }
-        self.host
-            .find(name, version, request.fixed_offset)
-            .or_else(|| self.find_hidden(name))
-            .or_else(|| self.find_in_default(name, &request))
-    }
-}
-
-impl Binder<'_> {
-    /// libgcc_s keeps these for old programs only, under a version that is not the default.
-    fn find_hidden(&mut self, name: &str) -> Option<Target> {
-        const VERSIONED: [(&str, &str); 2] = [("__cpu_model", "GCC_4.8.0"), ("__cpu_indicator_init", "GCC_4.8.0")];
-        let (_, version) = VERSIONED.iter().find(|(known, _)| *known == name)?;
-        self.host.find(name, Some(version), false)
-    }
-
-    fn find_in_default(&mut self, name: &str, request: &Request<'_>) -> Option<Target> {
-        if !self.defaults || request.weak {
-            return None;
-        }
-        for library in libraries::candidates(name) {
-            if self.tried.contains(&library) {
-                continue;
-            }
-            self.tried.push(library);
-            if self.host.open(library).is_ok()
-                && let Some(target) = self.host.find(name, None, request.fixed_offset)
-            {
-                return Some(target);
-            }
-        }
-        None
     }
 }
 

@@ -40,16 +40,19 @@ unsafe extern "C" {
     fn __tls_get_addr(index: *const TlsIndex) -> *mut c_void;
 }
 
-/// The reserve. Aligned for cache lines, and not all zero, so that it has a place in the template (`.tdata`).
-#[repr(C, align(64))]
+/// The reserve. Not all zero, so that it has a place in the template (`.tdata`).
+#[repr(C, align(1024))]
 struct Reserve {
+    bytes: [u8; STATIC_RESERVE_BYTES - 64],
     marker: [u8; 64],
-    bytes: [u8; STATIC_RESERVE_BYTES],
 }
+
+/// The largest alignment of a fixed block.
+const RESERVE_ALIGN: u64 = align_of::<Reserve>() as u64;
 
 thread_local! {
     static RESERVE: UnsafeCell<Reserve> =
-        const { UnsafeCell::new(Reserve { marker: [1; 64], bytes: [0; STATIC_RESERVE_BYTES] }) };
+        const { UnsafeCell::new(Reserve { bytes: [0; STATIC_RESERVE_BYTES - 64], marker: [1; 64] }) };
     static BLOCKS: Cell<*mut Blocks> = const { Cell::new(ptr::null_mut()) };
 }
 
@@ -97,9 +100,9 @@ struct FixedStorage {
 fn fixed_storage() -> Option<&'static FixedStorage> {
     static STORAGE: OnceLock<Option<FixedStorage>> = OnceLock::new();
     let make = || {
-        let start = RESERVE.with(|reserve| reserve.get() as u64) + 64;
+        let start = RESERVE.with(|reserve| reserve.get() as u64);
         let (template, read_only) = crate::host::tls_template(start)?;
-        let region = Mutex::new(Region::new(start, STATIC_RESERVE_BYTES as u64));
+        let region = Mutex::new(Region::new(start, STATIC_RESERVE_BYTES as u64 - 64));
         Some(FixedStorage {
             region,
             start,
@@ -151,11 +154,11 @@ fn allocate_fixed(request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
     let mut region = storage.region.lock().unwrap_or_else(PoisonError::into_inner);
     let none_left = MemoryError::StaticTls {
         wanted_bytes: request.size_bytes,
-        free_bytes: STATIC_RESERVE_BYTES as u64 - region.used(),
+        free_bytes: STATIC_RESERVE_BYTES as u64 - 64 - region.used(),
     };
-    if request.align > 64 {
+    if request.align > RESERVE_ALIGN {
         return Err(MemoryError::Refused(
-            "a thread-local variable with a fixed offset is aligned to more than 64 bytes",
+            "a thread-local variable with a fixed offset is aligned to more than 1024 bytes; compile with -fPIC -ftls-model=global-dynamic",
         ));
     }
     // A fixed block of no bytes still has an address.

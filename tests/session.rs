@@ -422,3 +422,40 @@ fn fork_gives_parent_and_child_their_own_sessions() {
         assert_eq!(call(&session, "common") + call(&session, "parent"), 4);
     }
 }
+
+#[test]
+fn scarce_address_space_and_small_files_are_no_obstacle() {
+    let object = [compile("scarce.c", "int n = 41; int f(void) { return n + 1; }", &[])];
+    for (limit, value) in [(libc::RLIMIT_AS, 192 << 20), (libc::RLIMIT_FSIZE, 1 << 20)] {
+        // SAFETY: the child only uses a session of its own and leaves by `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let used = mappings_bytes();
+            let most = libc::rlimit {
+                rlim_cur: if limit == libc::RLIMIT_AS { used + value } else { value },
+                rlim_max: libc::RLIM_INFINITY,
+            };
+            // SAFETY: the limits are valid.
+            let limited = unsafe { libc::setrlimit(limit, &raw const most) } == 0;
+            let session = Session::new();
+            load(&session, &object);
+            let right = limited && call(&session, "f") == 42;
+            // SAFETY: ends the child without the parent's `atexit` functions.
+            unsafe { libc::_exit(if right { 0 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0, "limit {limit}");
+    }
+}
+
+fn mappings_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs");
+    statm
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse::<u64>().ok())
+        .expect("statm")
+        * 4096
+}

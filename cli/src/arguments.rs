@@ -5,9 +5,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Load, run and inspect x86-64 ELF objects.
+/// Load, run, inspect and link x86-64 ELF objects
 #[derive(Debug, Parser)]
-#[command(name = "restub", version, max_term_width = 100)]
+#[command(
+    name = "restub",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  restub run hello.o                              run a program from its object file
+  restub inspect --relocs hello.o                 see what each relocation becomes
+  restub link --at 0x400000 -o hello.elf hello.o  link for a debugger or disassembler to read
+
+Exit status: 0 if all went well, 1 if something failed, 2 for bad usage; `restub run` exits with the program's own
+status."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -16,43 +28,154 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArguments),
+    Inspect(InspectArguments),
+    Link(LinkArguments),
+    Completions(CompletionsArguments),
+    Man(ManArguments),
 }
 
-/// Links objects into this process and calls main
+/// Link objects into this process and call main
 ///
 /// Archives give the members that are needed. Everything behind -- goes to the program, whose exit status becomes that
-/// of restub.
+/// of restub. If loaded code crashes, the signal and the function are named on standard error, and the process dies by
+/// that signal.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   restub run hello.o
   restub run main.o helper.o libthings.a -lm -- one two
-  restub run --entry start -D clock=0x1000 module.o")]
+  restub run --entry start -D clock=0x1000 module.o
+
+Exit status: that of the program, 1 if it could not be loaded, 2 for bad usage.")]
 pub(crate) struct RunArguments {
     /// Objects (.o) and archives (.a)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
+    /// The function to call
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) entry: String,
+    /// Keep a writable view of code mapped, which makes loading faster
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Tell gdb of the program's code and debug information (for use under gdb)
+    #[arg(long)]
+    pub(crate) gdb: bool,
+    /// Tell perf of the program's functions, by /tmp/perf-PID.map
+    #[arg(long)]
+    pub(crate) perf: bool,
+    /// Arguments of the program
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// What symbols are bound to beyond the files.
+#[derive(Debug, Args)]
+pub(crate) struct Surroundings {
     /// Open the shared library libLIB.so, or take members from libLIB.a, found in -L folders or by the dynamic linker
     #[arg(short = 'l', value_name = "LIB")]
     pub(crate) libraries: Vec<String>,
     /// Look for -l libraries in DIR first
     #[arg(short = 'L', value_name = "DIR")]
     pub(crate) folders: Vec<PathBuf>,
-    /// The function to call
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    pub(crate) entry: String,
     /// Define the symbol NAME as an address
     #[arg(short = 'D', value_name = "NAME=ADDR", value_parser = definition)]
     pub(crate) definitions: Vec<Definition>,
     /// Do not look for missing symbols in libm, libgcc, libstdc++ and the like
     #[arg(long)]
     pub(crate) no_default_libs: bool,
-    /// Keep a writable view of code mapped, which makes loading faster
+}
+
+/// Show what is in objects and archives, and whether they load
+///
+/// Prints sections, symbols, relocation types, TLS models, COMDAT groups and needed features of every file, links all
+/// of them together as `restub run` would, and says what each relocation becomes: bound directly, through the PLT or
+/// the GOT, relaxed, or a copy. Nothing is run. If the files do not load, the reason is the last thing printed.
+///
+/// Members of archives are linked where an object needs them; if there are only archives, all of their members are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub inspect main.o
+  restub inspect --relocs --symbols main.o libthings.a
+  restub inspect --json main.o | jq '.load.undefined'
+
+JSON: cli/JSON.md describes every field.
+
+Exit status: 0 if the files load, 1 if they do not, 2 for bad usage.")]
+pub(crate) struct InspectArguments {
+    /// Objects (.o) and archives (.a)
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// List every relocation with what it becomes
     #[arg(long)]
-    pub(crate) fast: bool,
-    /// Arguments of the program
-    #[arg(last = true, value_name = "ARGS")]
-    pub(crate) arguments: Vec<OsString>,
+    pub(crate) relocs: bool,
+    /// List every symbol
+    #[arg(long)]
+    pub(crate) symbols: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
+}
+
+/// Link objects at a pretend address, without running them
+///
+/// Prints a map of segments, sections and symbols, or writes an ELF file with -o: sections at their addresses, a full
+/// symbol table with NAME@GOT and NAME@PLT for the entries that were made, and the objects' debug sections, so that
+/// objdump, readelf, nm, addr2line and gdb read it. Symbols that the files do not define have to be given with -D.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub link --at 0x400000 module.o
+  restub link --at 0x7f0000000000 -D puts=0x7e0000000000 -o hello.elf hello.o && objdump -d hello.elf
+  restub link --at 0x400000 --json a.o b.o | jq '.symbols[] | select(.kind == \"synthetic\")'
+
+JSON: cli/JSON.md describes every field.
+
+Exit status: 0 if the files were linked, 1 if they were not, 2 for bad usage.")]
+pub(crate) struct LinkArguments {
+    /// Objects (.o) and archives (.a)
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The address of the image, in decimal or in hexadecimal with 0x
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub(crate) at: u64,
+    /// Define the symbol NAME as an address
+    #[arg(short = 'D', value_name = "NAME=ADDR", value_parser = definition)]
+    pub(crate) definitions: Vec<Definition>,
+    /// Write an ELF file instead of printing a map
+    #[arg(short = 'o', value_name = "IMAGE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print JSON, also beside -o
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print a script that completes restub's arguments in a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub completions bash > ~/.local/share/bash-completion/completions/restub
+  restub completions zsh > ~/.zfunc/_restub
+  restub completions fish > ~/.config/fish/completions/restub.fish")]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print restub's manual page, or write the pages of all commands
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub man | man -l -
+  restub man --dir ~/.local/share/man/man1")]
+pub(crate) struct ManArguments {
+    /// Write restub.1 and a page for each command into DIR, which is made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// A symbol with its address.
@@ -80,4 +203,30 @@ pub(crate) fn parse_address(text: &str) -> Result<u64, String> {
         None => text.parse(),
     };
     parsed.map_err(|_| format!("{text} is no address: give decimal digits, or 0x and hexadecimal ones"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_decimal_or_hexadecimal() {
+        assert_eq!(parse_address("0x7fFF"), Ok(0x7fff));
+        assert_eq!(parse_address("10"), Ok(10));
+        assert!(parse_address("").is_err() && parse_address("0x").is_err() && parse_address("7f").is_err());
+        assert!(parse_address("0x10000000000000000").is_err());
+    }
+
+    #[test]
+    fn definitions_have_a_name_and_an_address() {
+        let puts = definition("puts=0x10").expect("definition");
+        assert_eq!((puts.name.as_str(), puts.address), ("puts", 0x10));
+        assert!(definition("puts").is_err() && definition("=1").is_err() && definition("a=b").is_err());
+    }
 }

@@ -2,6 +2,12 @@
 
 mod arguments;
 mod crash;
+mod files;
+mod inspect;
+mod link;
+mod manual;
+mod output;
+mod report;
 mod run;
 
 use std::process::ExitCode;
@@ -10,12 +16,23 @@ use clap::Parser as _;
 
 use arguments::{Arguments, Command};
 
-/// It failed; bad usage is 2, and clap's.
+/// It failed.
 const FAILED: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    output::end_by_sigpipe();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let result = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Link(arguments) => link::link(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -24,4 +41,16 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Prints what clap has to say: help and version as they are, errors with the program's name.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Standard output that is closed leaves nobody to tell.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    eprint!("restub: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::from(USAGE)
 }

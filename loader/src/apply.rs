@@ -23,8 +23,22 @@ pub(crate) struct Linked<'unit, 'data> {
 }
 
 impl Linked<'_, '_> {
-    fn base(&self, segment: SegmentKind) -> u64 {
-        self.placement.addresses[segment as usize]
+    /// The address of a segment. One without bytes stands where its neighbours meet, so that what names it all the same
+    /// (the GOT of code that has no slots, `_end`) is in reach.
+    pub(crate) fn base(&self, segment: SegmentKind) -> u64 {
+        let index = segment as usize;
+        if self.layout.sizes[index].total_bytes > 0 {
+            return self.placement.addresses[index];
+        }
+        let address = |index: usize| self.placement.addresses[index];
+        let size = |index: usize| self.layout.sizes[index].total_bytes;
+        let before = (0..index).rev().find(|other| size(*other) > 0);
+        let after = (index..SegmentKind::ALL.len()).find(|other| size(*other) > 0);
+        match (before, after) {
+            (Some(before), _) => address(before) + size(before),
+            (None, Some(after)) => address(after),
+            (None, None) => 0,
+        }
     }
 
     pub(crate) fn got(&self) -> u64 {
@@ -105,13 +119,11 @@ impl Linked<'_, '_> {
             LinkerSymbol::Got => self.got(),
             LinkerSymbol::DsoHandle => self.base(SegmentKind::Data) + self.layout.dso_handle.unwrap_or(0),
             LinkerSymbol::TlsModuleBase => 0,
-            LinkerSymbol::SegmentStart(segment) => self.placement.addresses[usize::from(segment)],
+            LinkerSymbol::SegmentStart(segment) => self.base(segment),
             LinkerSymbol::SegmentFilledEnd(segment) => {
-                self.placement.addresses[usize::from(segment)] + self.layout.sizes[usize::from(segment)].filled_bytes
+                self.base(segment) + self.layout.sizes[segment as usize].filled_bytes
             }
-            LinkerSymbol::SegmentEnd(segment) => {
-                self.placement.addresses[usize::from(segment)] + self.layout.sizes[usize::from(segment)].total_bytes
-            }
+            LinkerSymbol::SegmentEnd(segment) => self.base(segment) + self.layout.sizes[segment as usize].total_bytes,
             LinkerSymbol::EhFrame => constants + self.layout.eh_frame.map_or(0, |(start, _)| start),
             LinkerSymbol::ArrayStart(kind) => constants + array(kind).0,
             LinkerSymbol::ArrayEnd(kind) => constants + array(kind).1,
@@ -166,7 +178,7 @@ impl Linked<'_, '_> {
     /// The bytes of a section that are loaded: all, but for an unwind table's own terminator.
     fn loaded_bytes<'a>(&self, section: &Section<'a>, segment: SegmentKind, offset: u64) -> &'a [u8] {
         match self.layout.eh_frame {
-            Some((start, size)) if segment == SegmentKind::ReadOnly && (start..start + size).contains(&offset) => {
+            Some((start, size)) if segment == SegmentKind::ReadOnly && (start..=start + size).contains(&offset) => {
                 crate::layout::eh_frame_bytes(section)
             }
             _ => section.data,
@@ -385,7 +397,7 @@ impl Linked<'_, '_> {
                 module: 0,
                 block_offset: Some(0),
                 offset: 0,
-                own: false,
+                own: true,
             }),
             _ => None,
         }

@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum Error {
         limit: u64,
     },
     /// The target memory refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Memory(#[from] MemoryError),
 }
 

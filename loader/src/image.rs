@@ -39,7 +39,8 @@ pub enum Detail {
     /// What binding and running need.
     #[default]
     Minimal,
-    /// Also sections, local symbols, and `NAME@GOT` and `NAME@PLT` for the entries that were made.
+    /// Also sections, local symbols, and synthetic ones for the entries that were made: `NAME@GOT`, `NAME@PLT` with the
+    /// `NAME@GOTPLT` that it jumps through, and `NAME@TLSGD`, `NAME@GOTTPOFF` and `NAME@TLSDESC`.
     Full,
 }
 

@@ -104,6 +104,7 @@ impl Rank {
 /// Places every section of the unit. [`Layout::add_tables`] completes it with what the linker adds.
 pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout> {
     let mut items = Vec::new();
+    let mut contents = 0;
     let mut places = Vec::with_capacity(unit.objects.len());
     for (number, object) in unit.objects.iter().enumerate() {
         places.push(vec![SectionPlace::Nowhere; object.sections.len()]);
@@ -112,6 +113,7 @@ pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout>
                 continue;
             }
             limits.check_section(&object.name, section)?;
+            contents += section.data.len() as u64;
             let (rank, key) = rank(unit, &object.name, section)?;
             items.push(Item {
                 rank,
@@ -143,6 +145,8 @@ pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout>
     for item in &items {
         layout.place(unit, item, limits)?;
     }
+    let filled: u64 = layout.sizes.iter().map(|size| size.filled_bytes).sum();
+    limits.check_padding(filled.saturating_sub(contents))?;
     if let Some((start, size)) = layout.eh_frame {
         // The unwinder reads records until it finds a length of zero.
         layout.append(SegmentKind::ReadOnly, 4, 1, true, limits)?;

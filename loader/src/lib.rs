@@ -31,6 +31,6 @@ pub use memory::{
     BufferMemory, Memory, PAGE_BYTES, Placement, Reach, SegmentKind, SegmentSize, TlsDescriptors, TlsPlacement,
     TlsRequest, Window,
 };
-pub use object::{Object, Relocation, Relocations, Section};
+pub use object::{Group, Object, ObjectSymbol, Relocation, Relocations, Section, SymbolPlace};
 pub use relocation::{Fit, Formula, Need, RELAXATIONS, ROWS, Relaxation, Row, Values};
 pub use resolver::{CopyRule, NoSymbols, Request, Resolver, Target, TargetKind};

@@ -10,14 +10,18 @@ pub struct Limits {
     pub image_bytes: u64,
     /// Alignment of one section in bytes.
     pub align_bytes: u64,
+    /// Bytes of one image that have to be stored although no file holds them: gaps for alignment, and zeros in sections
+    /// that are not writable.
+    pub padding_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 64 GiB an image, and 1 GiB alignment.
+    /// 64 GiB an image, 1 GiB alignment, and 256 MiB padding.
     fn default() -> Self {
         Limits {
             image_bytes: 64 << 30,
             align_bytes: 1 << 30,
+            padding_bytes: 256 << 20,
         }
     }
 }
@@ -37,6 +41,18 @@ impl Limits {
             return Err(exceeded("alignment", section.align, self.align_bytes));
         }
         Ok(())
+    }
+
+    pub(crate) fn check_padding(&self, padding: u64) -> Result<()> {
+        if padding <= self.padding_bytes {
+            return Ok(());
+        }
+        Err(Error::Limit {
+            object: "image".into(),
+            what: "padding between its sections".into(),
+            value: padding,
+            limit: self.padding_bytes,
+        })
     }
 
     /// The sum of two sizes, if an image may have it.

@@ -219,8 +219,7 @@ fn copy_variables(linked: &Linked<'_, '_>, memory: &mut dyn Memory) -> Result<()
 
 /// Describes the image once all is written.
 fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
-    let base = |segment: SegmentKind| linked.placement.addresses[segment as usize];
-    let constants = base(SegmentKind::ReadOnly);
+    let constants = linked.base(SegmentKind::ReadOnly);
     let arrays = |kind: ArrayKind| {
         let parts = linked
             .layout
@@ -258,7 +257,10 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
             size_bytes: linked.layout.tls_size,
             align: linked.layout.tls_align,
         }),
-        dso_handle: linked.layout.dso_handle.map(|offset| base(SegmentKind::Data) + offset),
+        dso_handle: linked
+            .layout
+            .dso_handle
+            .map(|offset| linked.base(SegmentKind::Data) + offset),
         sections: if detail == Detail::Full {
             describe_sections(linked)
         } else {
@@ -287,8 +289,15 @@ fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail,
                 object: symbol.object,
             });
         };
-        if slots.got != NO_SLOT {
-            synthetic("GOT", linked.slot(slots.got), 8);
+        let words = [
+            ("GOT", slots.got, 8),
+            ("GOTPLT", slots.plt_got, 8),
+            ("TLSGD", slots.tls_gd, 16),
+            ("GOTTPOFF", slots.tls_ie, 8),
+            ("TLSDESC", slots.tls_desc, 32),
+        ];
+        for (suffix, word, size) in words.into_iter().filter(|(_, word, _)| *word != NO_SLOT) {
+            synthetic(suffix, linked.slot(word), size);
         }
         if slots.plt != NO_SLOT {
             synthetic("PLT", linked.plt(slots.plt), PLT_ENTRY_BYTES);
@@ -359,7 +368,7 @@ fn describe_sections(linked: &Linked<'_, '_>) -> Vec<ImageSection> {
                 object: Some(number as u32),
                 index: Some(index as u32),
                 segment,
-                address: linked.placement.addresses[segment as usize] + offset,
+                address: linked.base(segment) + offset,
                 size: section.size,
                 filled: !section.is_nobits(),
                 thread_local: section.is_tls(),

@@ -57,7 +57,8 @@ pub enum Reach {
     Near(u64),
 }
 
-/// An address range from which every address in it is reached with 32 signed bits.
+/// The address range of an image. Unless the image is larger than that, 32 signed bits reach every address in it from
+/// every other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The first address.
@@ -69,6 +70,12 @@ pub struct Window {
 impl Window {
     /// Slack for addends, which may point before or behind a symbol.
     const SLACK_BYTES: u64 = 16 << 20;
+
+    /// Whether code anywhere in the window reaches all of it: an image may be larger than what 32 signed bits span.
+    #[must_use]
+    pub fn reaches_itself(&self) -> bool {
+        self.end.saturating_sub(self.start) <= 1 << 31
+    }
 
     /// Whether code anywhere in the window reaches `address` with 32 signed bits.
     #[must_use]

@@ -62,12 +62,45 @@ pub(crate) enum SectionState {
 
 /// A section group.
 #[derive(Debug)]
-pub(crate) struct Group<'data> {
+pub struct Group<'data> {
     /// The signature's name, which keys a COMDAT group whatever the symbol's binding.
-    pub(crate) signature: &'data [u8],
+    pub signature: &'data [u8],
     /// Whether GRP_COMDAT is set; a group without it is always kept.
-    pub(crate) comdat: bool,
-    pub(crate) members: Vec<usize>,
+    pub comdat: bool,
+    /// The sections, by their index in the file.
+    pub members: Vec<usize>,
+}
+
+/// A symbol as it stands in an object's symbol table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectSymbol<'data> {
+    /// The name, with `@VERSION` where `.symver` gave one; empty for most section symbols.
+    pub name: &'data [u8],
+    /// `st_value`: the offset in the section, the alignment of a common symbol, or an absolute value.
+    pub value: u64,
+    /// The size in bytes.
+    pub size: u64,
+    /// What it is.
+    pub kind: elf::SymbolType,
+    /// Local, global, weak or unique.
+    pub binding: elf::SymbolBind,
+    /// Who may bind to it.
+    pub visibility: elf::SymbolVisibility,
+    /// Where it is defined.
+    pub place: SymbolPlace,
+}
+
+/// Where a symbol is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolPlace {
+    /// Elsewhere.
+    Undefined,
+    /// In no section: the value is all.
+    Absolute,
+    /// Wherever the linker puts it: a tentative definition.
+    Common,
+    /// In the section with this index.
+    Section(usize),
 }
 
 /// One relocation, from SHT_RELA, SHT_REL or SHT_CREL alike.
@@ -197,6 +230,7 @@ impl<'data> Object<'data> {
         object.read_relocations(&table, data)?;
         object.read_groups(&table, data)?;
         object.refuse_slim_lto()?;
+        object.refuse_executable_stack()?;
         Ok(object)
     }
 
@@ -210,6 +244,38 @@ impl<'data> Object<'data> {
     #[must_use]
     pub fn sections(&self) -> &[Section<'data>] {
         &self.sections
+    }
+
+    /// The section groups.
+    #[must_use]
+    pub fn groups(&self) -> &[Group<'data>] {
+        &self.groups
+    }
+
+    /// The symbols, without the empty one that every table starts with.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a symbol whose name or section does not exist.
+    pub fn symbols(&self) -> impl Iterator<Item = Result<ObjectSymbol<'data>>> + '_ {
+        let table = self.symbols.symbols().iter().enumerate().skip(1);
+        table.map(|(index, symbol)| {
+            let place = match symbol.st_shndx.get(LE) {
+                elf::SHN_UNDEF => SymbolPlace::Undefined,
+                elf::SHN_COMMON | SHN_X86_64_LCOMMON => SymbolPlace::Common,
+                _ => self
+                    .symbol_section(u32::try_from(index).unwrap_or(u32::MAX), symbol)?
+                    .map_or(SymbolPlace::Absolute, SymbolPlace::Section),
+            };
+            Ok(ObjectSymbol {
+                name: self.symbol_name(symbol)?,
+                value: symbol.st_value.get(LE),
+                size: symbol.st_size.get(LE),
+                kind: symbol.st_type(),
+                binding: symbol.st_bind(),
+                visibility: symbol.st_visibility(),
+                place,
+            })
+        })
     }
 
     /// The file's size in bytes.
@@ -226,9 +292,18 @@ impl<'data> Object<'data> {
     }
 
     fn read_sections(&mut self, table: &SectionTable<'data, FileHeader>, data: &'data [u8]) -> Result<()> {
+        let mut contents = 0_u64;
         for (index, header) in table.iter().enumerate() {
             let section = self.read_section(index, header, table, data)?;
+            contents = contents.saturating_add(section.data.len() as u64);
             self.sections.push(section);
+        }
+        // Sections may share some bytes, such as a table of strings; a small file must not stand for a huge image.
+        if contents > self.file_size.saturating_mul(2) {
+            return Err(self.malformed(format!(
+                "its sections overlap: {contents:#x} bytes in a file of {:#x}",
+                self.file_size
+            )));
         }
         Ok(())
     }
@@ -256,6 +331,11 @@ impl<'data> Object<'data> {
             })?,
         };
         let flags = header.sh_flags(LE);
+        if flags.contains(elf::SHF_ALLOC) && flags.contains(elf::SHF_COMPRESSED) {
+            return Err(self.malformed(format!(
+                "section {index}: SHF_COMPRESSED is not for sections that are loaded"
+            )));
+        }
         let align = header.sh_addralign.get(LE).max(1);
         if !align.is_power_of_two() && flags.contains(elf::SHF_ALLOC) {
             return Err(self.malformed(format!("section {index}: alignment {align:#x} is not a power of two")));
@@ -436,6 +516,20 @@ impl<'data> Object<'data> {
             }
         }
         Ok(())
+    }
+
+    /// Nested functions whose address is taken run on the stack, which is not executable here.
+    fn refuse_executable_stack(&self) -> Result<()> {
+        let wanted =
+            |section: &Section<'_>| section.name == b".note.GNU-stack" && section.flags.contains(elf::SHF_EXECINSTR);
+        if !self.sections.iter().any(wanted) {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            object: self.name.clone(),
+            what: "asks for an executable stack (.note.GNU-stack)".into(),
+            remedy: "take no address of a nested function, or assemble with --noexecstack",
+        })
     }
 
     /// The symbol at `index` of the symbol table.

@@ -291,18 +291,20 @@ impl Row {
         }
     }
 
-    /// Reads the addend that an SHT_REL relocation keeps in its field, extended as the row's fit says.
+    /// Reads the addend that an SHT_REL relocation keeps in its field.
+    ///
+    /// It is signed in every field, since code that counts back from a symbol is more likely than an addend beyond 2 GiB.
     ///
     /// # Panics
     /// If `field` is shorter than the row is wide; the caller has checked that against the section.
     #[must_use]
     pub fn implicit_addend(&self, field: &[u8]) -> i64 {
+        let width = usize::from(self.width);
         let mut bytes = [0; 8];
-        bytes[..usize::from(self.width)].copy_from_slice(&field[..usize::from(self.width)]);
-        let raw = i64::from_le_bytes(bytes);
-        match (self.fit, self.width) {
-            (_, 0 | 8) | (Fit::Unsigned, _) => raw,
-            (_, width) => raw << (64 - u32::from(width) * 8) >> (64 - u32::from(width) * 8),
+        bytes[8 - width..].copy_from_slice(&field[..width]);
+        match width {
+            0 => 0,
+            _ => i64::from_le_bytes(bytes) >> (64 - width * 8),
         }
     }
 }
@@ -345,17 +347,19 @@ pub struct Relaxation {
     pub after: [u8; 2],
     /// How far the displacement moves, in bytes: `jmp` is one byte shorter than `jmp *`.
     pub shift: i8,
+    /// The rewrite in assembly.
+    pub words: &'static str,
 }
 
 /// The relaxations, each `bytes before -> bytes after`. `mov` and its `lea` keep the register bits of ModRM.
 #[rustfmt::skip]
 pub static RELAXATIONS: [Relaxation; 3] = [
-    // mov foo@GOTPCREL(%rip), %reg -> lea foo(%rip), %reg
-    Relaxation { before: [0x8b, 0x05], mask: [0xff, 0xc7], after: [0x8d, 0x05], shift: 0 },
-    // call *foo@GOTPCREL(%rip) -> addr32 call foo
-    Relaxation { before: [0xff, 0x15], mask: [0xff, 0xff], after: [0x67, 0xe8], shift: 0 },
-    // jmp *foo@GOTPCREL(%rip) -> jmp foo; nop
-    Relaxation { before: [0xff, 0x25], mask: [0xff, 0xff], after: [0xe9, 0x00], shift: -1 },
+    Relaxation { before: [0x8b, 0x05], mask: [0xff, 0xc7], after: [0x8d, 0x05], shift: 0,
+        words: "mov foo@GOTPCREL(%rip), %reg -> lea foo(%rip), %reg" },
+    Relaxation { before: [0xff, 0x15], mask: [0xff, 0xff], after: [0x67, 0xe8], shift: 0,
+        words: "call *foo@GOTPCREL(%rip) -> addr32 call foo" },
+    Relaxation { before: [0xff, 0x25], mask: [0xff, 0xff], after: [0xe9, 0x00], shift: -1,
+        words: "jmp *foo@GOTPCREL(%rip) -> jmp foo; nop" },
 ];
 
 impl Relaxation {
@@ -433,12 +437,12 @@ mod tests {
     }
 
     #[test]
-    fn implicit_addends_are_extended_as_the_field_is() {
-        assert_eq!(Row::of(2).expect("PC32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]), -4);
-        assert_eq!(
-            Row::of(10).expect("32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]),
-            0xffff_fffc
-        );
+    fn implicit_addends_are_signed() {
+        for row in &ROWS {
+            assert_eq!(row.implicit_addend(&[0xfe; 8]) < 0, row.width > 0, "{}", row.name);
+        }
+        assert_eq!(Row::of(10).expect("32").implicit_addend(&[0xfc, 0xff, 0xff, 0xff]), -4);
+        assert_eq!(Row::of(12).expect("16").implicit_addend(&[0x34, 0x12]), 0x1234);
     }
 
     #[test]

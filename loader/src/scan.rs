@@ -309,11 +309,16 @@ fn decide_address(unit: &mut Unit<'_>, id: usize, window: Window, tables: &mut T
     }
     slots.canonical_plt |= own_ifunc;
     let copied = matches!(unit.symbols[id].definition, Definition::Copy { .. });
-    if slots.canonical_plt || (needs.has(Needs::PLT) && far && !copied) {
+    // `call 0x1234` refers to no symbol: its target is in the addend, which a PLT entry could not know.
+    let named = !unit.symbols[id].name.is_empty();
+    if slots.canonical_plt || (needs.has(Needs::PLT) && far && named && !copied) {
         slots.plt = tables.plt();
         slots.plt_got = tables.words(1);
     }
-    let reached = !far || copied || slots.canonical_plt;
+    let reached = match outside {
+        Some(_) => !far || copied || slots.canonical_plt,
+        None => window.reaches_itself(),
+    };
     if needs.has(Needs::RELAXABLE) && reached && !is_large(unit, id) {
         unit.symbols[id].needs.add(Needs::RELAXED);
     }

@@ -2,10 +2,11 @@
 
 use object::LittleEndian as LE;
 use object::elf;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::archive::Archive;
 use crate::error::{Error, Result, Undefined};
+use crate::memory::SegmentKind;
 use crate::object::{ElfSymbol, Object, SHN_X86_64_LCOMMON, SectionState};
 use crate::resolver::{Request, Resolver, Target};
 use crate::scan::Needs;
@@ -88,9 +89,9 @@ pub(crate) enum LinkerSymbol {
     Got,
     DsoHandle,
     TlsModuleBase,
-    SegmentStart(u8),
-    SegmentFilledEnd(u8),
-    SegmentEnd(u8),
+    SegmentStart(SegmentKind),
+    SegmentFilledEnd(SegmentKind),
+    SegmentEnd(SegmentKind),
     EhFrame,
     /// The bounds of the `.preinit_array`, `.init_array` or `.fini_array` sections.
     ArrayStart(u8),
@@ -112,7 +113,8 @@ pub(crate) struct Unit<'data> {
     pub(crate) globals: FxHashMap<&'data [u8], SymbolId>,
     /// The names of sections whose bounds are asked for by `__start_NAME` and `__stop_NAME`.
     pub(crate) bounded: Vec<&'data [u8]>,
-    comdats: FxHashMap<&'data [u8], u32>,
+    /// The signatures of the groups that have been chosen.
+    comdats: FxHashSet<&'data [u8]>,
 }
 
 impl<'data> Unit<'data> {
@@ -123,14 +125,14 @@ impl<'data> Unit<'data> {
             symbols: Vec::new(),
             globals: FxHashMap::default(),
             bounded: Vec::new(),
-            comdats: FxHashMap::default(),
+            comdats: FxHashSet::default(),
         }
     }
 
     /// Adds an object: chooses its COMDAT groups, and merges its symbols with those of the objects before it.
     pub(crate) fn add(&mut self, mut object: Object<'data>) -> Result<()> {
         let number = u32::try_from(self.objects.len()).unwrap_or(u32::MAX);
-        self.choose_groups(&mut object, number);
+        self.choose_groups(&mut object);
         let count = object.symbols.len();
         let mut ids = Vec::with_capacity(count);
         self.symbols.reserve(count);
@@ -148,13 +150,12 @@ impl<'data> Unit<'data> {
         Ok(())
     }
 
-    fn choose_groups(&mut self, object: &mut Object<'data>, number: u32) {
+    fn choose_groups(&mut self, object: &mut Object<'data>) {
         for group in &object.groups {
             if !group.comdat {
                 continue;
             }
-            let chosen = *self.comdats.entry(group.signature).or_insert(number);
-            if chosen != number {
+            if !self.comdats.insert(group.signature) {
                 for member in &group.members {
                     object.sections[*member].state = SectionState::Discarded;
                 }
@@ -209,8 +210,10 @@ impl<'data> Unit<'data> {
     }
 
     fn replace(&mut self, id: SymbolId, new: Symbol<'data>) {
-        let visibility = self.symbols[id.0 as usize].visibility;
+        let Symbol { visibility, needs, .. } = self.symbols[id.0 as usize];
         self.symbols[id.0 as usize] = new;
+        // Objects that were scanned before the definition came have asked for slots already.
+        self.symbols[id.0 as usize].needs.add(needs);
         self.restrict(id, visibility);
     }
 
@@ -263,6 +266,13 @@ impl<'data> Unit<'data> {
         archives: &mut [Archive<'data>],
         resolver: &mut dyn Resolver,
     ) -> Result<bool> {
+        let before = self.objects.len();
+        // A member may turn a weak reference that was passed over into a strong one, so the search starts again.
+        while self.take_members_once(archives, resolver)? {}
+        Ok(self.objects.len() > before)
+    }
+
+    fn take_members_once(&mut self, archives: &mut [Archive<'data>], resolver: &mut dyn Resolver) -> Result<bool> {
         let mut taken = false;
         let mut next = 0;
         while next < self.symbols.len() {
@@ -327,7 +337,7 @@ impl<'data> Unit<'data> {
             object
                 .sections
                 .iter()
-                .any(|s| s.state == SectionState::Loaded && s.name == section)
+                .any(|s| s.state == SectionState::Loaded && s.name == section && !s.is_tls())
         });
         if !exists || !is_c_identifier(section) {
             return None;
@@ -434,6 +444,7 @@ fn read_symbol<'data>(
     // `name@VERSION` binds to that version; `name@@VERSION` defines the default one; a definition of `name@VERSION` is
     // found by its whole name only.
     let undefined = definition == Definition::Undefined;
+    let is_shared_ifunc = kind == elf::STT_GNU_IFUNC && !undefined && elf_symbol.st_bind() != elf::STB_LOCAL;
     let at = name
         .iter()
         .position(|byte| *byte == b'@')
@@ -451,9 +462,11 @@ fn read_symbol<'data>(
         kind,
         binding: elf_symbol.st_bind(),
         visibility: elf_symbol.st_visibility(),
-        weak_reference: undefined && elf_symbol.st_bind() == elf::STB_WEAK,
+        // A definition that went with its group asks for the chosen one, weak or not.
+        weak_reference: elf_symbol.st_shndx.get(LE) == elf::SHN_UNDEF && elf_symbol.st_bind() == elf::STB_WEAK,
         object: number,
-        needs: Needs::default(),
+        // Others may look an IFUNC up, and then its address has to be that of a PLT entry.
+        needs: if is_shared_ifunc { Needs::PLT } else { Needs::default() },
         slots: NO_SLOTS,
         address: 0,
     })
@@ -470,7 +483,7 @@ enum Precedence {
 }
 
 fn precedence(old: &Symbol<'_>, new: &Symbol<'_>) -> Precedence {
-    use Definition::{Common, Undefined};
+    use Definition::{Absolute, Common, Undefined};
     match (old.definition, new.definition) {
         (_, Undefined) => Precedence::Reference,
         (Undefined, _) => Precedence::New,
@@ -481,6 +494,7 @@ fn precedence(old: &Symbol<'_>, new: &Symbol<'_>) -> Precedence {
         (Common { .. }, _) => Precedence::New,
         _ if new.is_weak() => Precedence::Old,
         _ if old.is_weak() => Precedence::New,
+        (Absolute(one), Absolute(other)) if one == other => Precedence::Old,
         _ => Precedence::Conflict,
     }
 }
@@ -500,28 +514,28 @@ fn is_c_identifier(name: &[u8]) -> bool {
 
 /// The names that mean something of the image itself, whatever another image or the host defines under them.
 const LINKER_SYMBOLS: [(&[u8], LinkerSymbol); 28] = {
-    use crate::memory::SegmentKind::{Code, Data, ReadOnly};
     use LinkerSymbol as S;
+    use SegmentKind::{Code, Data, ReadOnly};
     [
         (b"_GLOBAL_OFFSET_TABLE_", S::Got),
         (b"__dso_handle", S::DsoHandle),
         (b"_TLS_MODULE_BASE_", S::TlsModuleBase),
-        (b"__executable_start", S::SegmentStart(Code as u8)),
-        (b"__ehdr_start", S::SegmentStart(Code as u8)),
-        (b"etext", S::SegmentEnd(Code as u8)),
-        (b"_etext", S::SegmentEnd(Code as u8)),
-        (b"__etext", S::SegmentEnd(Code as u8)),
-        (b"data_start", S::SegmentStart(Data as u8)),
-        (b"__data_start", S::SegmentStart(Data as u8)),
-        (b"edata", S::SegmentFilledEnd(Data as u8)),
-        (b"_edata", S::SegmentFilledEnd(Data as u8)),
-        (b"__bss_start", S::SegmentFilledEnd(Data as u8)),
-        (b"__TMC_END__", S::SegmentFilledEnd(Data as u8)),
-        (b"end", S::SegmentEnd(Data as u8)),
-        (b"_end", S::SegmentEnd(Data as u8)),
+        (b"__executable_start", S::SegmentStart(Code)),
+        (b"__ehdr_start", S::SegmentStart(Code)),
+        (b"etext", S::SegmentEnd(Code)),
+        (b"_etext", S::SegmentEnd(Code)),
+        (b"__etext", S::SegmentEnd(Code)),
+        (b"data_start", S::SegmentStart(Data)),
+        (b"__data_start", S::SegmentStart(Data)),
+        (b"edata", S::SegmentFilledEnd(Data)),
+        (b"_edata", S::SegmentFilledEnd(Data)),
+        (b"__bss_start", S::SegmentFilledEnd(Data)),
+        (b"__TMC_END__", S::SegmentFilledEnd(Data)),
+        (b"end", S::SegmentEnd(Data)),
+        (b"_end", S::SegmentEnd(Data)),
         (b"__GNU_EH_FRAME_HDR", S::EhFrame),
         (b"__EH_FRAME_BEGIN__", S::EhFrame),
-        (b"__FRAME_END__", S::SegmentEnd(ReadOnly as u8)),
+        (b"__FRAME_END__", S::SegmentEnd(ReadOnly)),
         (b"__preinit_array_start", S::ArrayStart(0)),
         (b"__preinit_array_end", S::ArrayEnd(0)),
         (b"__init_array_start", S::ArrayStart(1)),

@@ -132,10 +132,13 @@ impl Arena {
     }
 
     fn back(&self, protection: Protection) -> Result<Backing, MemoryError> {
-        if protection == Protection::Private {
+        let size = self.sizes.code + self.sizes.constants;
+        // A limit on the size of files counts for memfds, and going beyond it is a signal.
+        let largest_file = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if protection == Protection::Private || largest_file.is_some_and(|largest| largest < size) {
             return Ok(Backing::Private);
         }
-        let file = create_memfd(self.sizes.code + self.sizes.constants).map_err(system("memfd_create"))?;
+        let file = create_memfd(size).map_err(system("memfd_create"))?;
         match self.map_file(&file) {
             // The file cannot be executed here (vm.memfd_noexec, a noexec mount policy, SELinux).
             Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Ok(Backing::Private),

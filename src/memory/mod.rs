@@ -75,23 +75,52 @@ impl ProcessMemory {
         self.arena(placement).write(address, bytes)
     }
 
+    /// What is in a finalized image's code or constants; nothing of its data, which changes.
+    pub(crate) fn bytes(&self, placement: &Placement, segment: SegmentKind) -> &[u8] {
+        let (start, size) = (
+            placement.addresses[segment as usize],
+            placement.sizes[segment as usize].filled_bytes,
+        );
+        if size == 0 || !matches!(segment, SegmentKind::Code | SegmentKind::ReadOnly) {
+            return &[];
+        }
+        let start = arena::address(start).cast::<u8>().cast_const();
+        // SAFETY: the segment is mapped and readable until it is freed, for which the memory has to be borrowed alone.
+        unsafe { std::slice::from_raw_parts(start, arena::to_usize(size)) }
+    }
+
     fn arena(&mut self, placement: &Placement) -> &mut Arena {
         let arena = self.arenas.iter_mut().find(|arena| arena.id == placement.id);
         arena.expect("an arena lives as long as a placement in it")
     }
 
+    /// Makes an arena for an image: an ordinary one, or where address space is scarce a smaller one.
     fn create(&mut self, reach: Reach, sizes: &[SegmentSize; 4]) -> Result<usize, MemoryError> {
+        const FRACTIONS: [u64; 3] = [1, 8, 64];
+        self.arenas
+            .retain(|arena| !arena.is_empty() || arena.sizes().total() <= ORDINARY.total());
+        let mut result = Err(MemoryError::Refused("no arena"));
+        for fraction in FRACTIONS {
+            let part = |segment: SegmentKind, ordinary: u64| {
+                let size = &sizes[segment as usize];
+                let wanted = size.total_bytes.saturating_add(size.align).saturating_add(2 * MIB) & !(2 * MIB - 1);
+                wanted.max(ordinary / fraction)
+            };
+            let sizes = ArenaSizes {
+                code: part(SegmentKind::Code, ORDINARY.code),
+                constants: part(SegmentKind::ReadOnly, ORDINARY.constants),
+                data: part(SegmentKind::Data, ORDINARY.data),
+            };
+            result = self.create_sized(reach, sizes);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    fn create_sized(&mut self, reach: Reach, sizes: ArenaSizes) -> Result<usize, MemoryError> {
         const ATTEMPTS: usize = 8;
-        let part = |segment: SegmentKind, ordinary: u64| {
-            let size = &sizes[segment as usize];
-            let wanted = size.total_bytes.saturating_add(size.align).saturating_add(2 * MIB) & !(2 * MIB - 1);
-            wanted.max(ordinary)
-        };
-        let sizes = ArenaSizes {
-            code: part(SegmentKind::Code, ORDINARY.code),
-            constants: part(SegmentKind::ReadOnly, ORDINARY.constants),
-            data: part(SegmentKind::Data, ORDINARY.data),
-        };
         let mut error = MemoryError::NoSpace {
             size_bytes: sizes.total(),
             placement: range::words(reach),
@@ -99,8 +128,6 @@ impl ProcessMemory {
         if sizes.total() > LARGEST_BYTES {
             return Err(error);
         }
-        self.arenas
-            .retain(|arena| !arena.is_empty() || arena.sizes() == ORDINARY);
         for _ in 0..ATTEMPTS {
             let base = range::find(sizes.total(), reach, &self.libraries)?;
             // Another thread may have mapped something there in between.

@@ -8,6 +8,7 @@ const GIB_2: u64 = 1 << 31;
 const SLACK_BYTES: u64 = 32 << 20;
 /// Left free below the shared libraries, for those that are loaded later: the kernel fills the gap from its top.
 const LIBRARY_ROOM_BYTES: u64 = 128 << 20;
+const PREFERRED_LOW: u64 = 256 << 20;
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// The words for a reach in messages.
@@ -33,7 +34,10 @@ pub(crate) fn find(size: u64, reach: Reach, libraries: &Range<u64>) -> Result<u6
     let around =
         |first: u64, last: u64| last.saturating_sub(GIB_2 - SLACK_BYTES)..first.saturating_add(GIB_2 - SLACK_BYTES);
     let found = match reach {
-        Reach::Low => lowest(&mapped, lowest_address()..GIB_2, size),
+        // A null pointer with a large offset had better not hit anything.
+        Reach::Low => {
+            lowest(&mapped, PREFERRED_LOW..GIB_2, size).or_else(|| lowest(&mapped, lowest_address()..GIB_2, size))
+        }
         Reach::Near(address) => highest(&mapped, around(address, address), size, address),
         Reach::Default => {
             let below = libraries.start.saturating_sub(LIBRARY_ROOM_BYTES);

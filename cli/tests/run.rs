@@ -1,0 +1,331 @@
+//! `restub run`: ends as the program does, and says what is wrong.
+
+#![allow(missing_docs, reason = "tests have names")]
+
+mod support;
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use support::{Folder, texts};
+
+/// What a program can end by, chosen by its argument.
+const ENDINGS: &str = r#"
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void at_exit(void) { printf("atexit,"); }
+static void handler(int number) { printf("handled %d\n", number); fflush(stdout); _exit(9); }
+static int *volatile nowhere;
+static volatile int zero;
+
+__attribute__((noipa)) void write_null(void) { *nowhere = 1; }
+__attribute__((noipa)) int recurse(volatile char *from) { volatile char frame[256]; frame[0] = *from; return recurse(frame) + frame[1]; }
+__attribute__((noipa)) int divide(int a, int b) { return a / b; }
+static void *thread(void *argument) { write_null(); return argument; }
+__attribute__((constructor)) static void early(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "early")) write_null();
+    if (argc > 1 && !strcmp(argv[1], "early-handler")) signal(SIGSEGV, handler);
+}
+
+int main(int argc, char **argv) {
+    const char *how = argc > 1 ? argv[1] : "";
+    char byte = 0;
+    if (!strcmp(how, "return")) { atexit(at_exit); printf("no line break"); return 300; }
+    if (!strcmp(how, "exit")) { atexit(at_exit); printf("no line break"); exit(7); }
+    if (!strcmp(how, "_exit")) { atexit(at_exit); printf("lost"); _exit(8); }
+    if (!strcmp(how, "pthread_exit")) { printf("bye"); pthread_exit(0); }
+    if (!strcmp(how, "arguments")) { for (int i = 1; i < argc; i++) printf("[%s]", argv[i]); return argv[argc] != 0; }
+    if (!strcmp(how, "stdin")) { int c; while ((c = getchar()) != EOF) putchar(c + 1); return 0; }
+    if (!strcmp(how, "null") || !strcmp(how, "early-handler")) write_null();
+    if (!strcmp(how, "handler")) { signal(SIGSEGV, handler); write_null(); }
+    if (!strcmp(how, "stack")) return recurse(&byte);
+    if (!strcmp(how, "divide")) return divide(argc, zero);
+    if (!strcmp(how, "trap")) __builtin_trap();
+    if (!strcmp(how, "strlen")) return (int)strlen((char *)nowhere);
+    if (!strcmp(how, "abort")) abort();
+    if (!strcmp(how, "raise")) raise(SIGSEGV);
+    if (!strcmp(how, "term")) raise(SIGTERM);
+    if (!strcmp(how, "pipe")) { close(1); int ends[2]; pipe(ends); close(ends[0]); write(ends[1], "", 1); return 5; }
+    if (!strcmp(how, "thread")) { pthread_t id; pthread_create(&id, 0, thread, 0); pthread_join(id, 0); }
+    return 1;
+}
+"#;
+
+fn endings(folder: &Folder) -> String {
+    folder.compile("endings.c", ENDINGS, &["-O1", "-w"])
+}
+
+#[test]
+fn ends_as_the_linked_program_does() {
+    let folder = Folder::new();
+    let object = endings(&folder);
+    folder.tool("gcc", &[&object, "-o", "endings"]);
+    let linked = folder.file("endings").display().to_string();
+    let cases: [&[&str]; 10] = [
+        &["return"],
+        &["exit"],
+        &["_exit"],
+        &["pthread_exit"],
+        &["arguments", "one", "", "--entry", "-l", "two words"],
+        &["stdin"],
+        &["handler"],
+        &["early-handler"],
+        &["term"],
+        &["pipe"],
+    ];
+    for case in cases {
+        let theirs = folder.output(&linked, case);
+        let ours = folder.restub(&[&["run", &object, "--"], case].concat());
+        assert_eq!(texts(&ours), texts(&theirs), "{case:?}");
+        assert_eq!(ours.status, theirs.status, "{case:?}");
+    }
+}
+
+#[test]
+fn a_crash_is_named_and_ends_by_its_signal() {
+    let folder = Folder::new();
+    let object = endings(&folder);
+    let cases = [
+        ("null", libc::SIGSEGV, "SIGSEGV", " in write_null+0x", ", address 0x0\n"),
+        (
+            "stack",
+            libc::SIGSEGV,
+            "SIGSEGV",
+            " in recurse+0x",
+            " (stack overflow)\n",
+        ),
+        ("divide", libc::SIGFPE, "SIGFPE", " in divide+0x", " (endings.o)\n"),
+        ("trap", libc::SIGILL, "SIGILL", " in main+0x", " (endings.o)\n"),
+        (
+            "strlen",
+            libc::SIGSEGV,
+            "SIGSEGV",
+            " outside of the loaded code, called from main+0x",
+            ", address 0x0\n",
+        ),
+        (
+            "abort",
+            libc::SIGABRT,
+            "SIGABRT",
+            " outside of the loaded code, called from main+0x",
+            " (endings.o)\n",
+        ),
+        (
+            "raise",
+            libc::SIGSEGV,
+            "SIGSEGV",
+            " outside of the loaded code, called from main+0x",
+            " (endings.o)\n",
+        ),
+        (
+            "early",
+            libc::SIGSEGV,
+            "SIGSEGV",
+            " in write_null+0x",
+            ", address 0x0\n",
+        ),
+        (
+            "thread",
+            libc::SIGSEGV,
+            "SIGSEGV",
+            " in write_null+0x",
+            ", address 0x0\n",
+        ),
+    ];
+    for (how, signal, name, place, end) in cases {
+        let output = folder.restub(&["run", &object, "--", how]);
+        let (stdout, stderr) = texts(&output);
+        assert_eq!(stdout, "", "{how}");
+        assert_eq!(output.status.signal(), Some(signal), "{how}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{how}: {stderr}");
+        assert!(stderr.starts_with(&format!("restub: {name} at 0x")), "{how}: {stderr}");
+        assert!(
+            stderr.contains(place) && stderr.contains(" (endings.o)") && stderr.ends_with(end),
+            "{how}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn an_exception_that_main_lets_out_terminates() {
+    let folder = Folder::new();
+    let source = r#"
+        #include <stdexcept>
+        #include <cstdio>
+        struct Guard { ~Guard() { puts("unwound"); fflush(stdout); } };
+        int main() { Guard guard; throw std::runtime_error("nobody catches"); }
+    "#;
+    let object = folder.compile("throws.cc", source, &[]);
+    let output = folder.restub(&["run", &object]);
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    assert_eq!(stdout, "", "terminate does not unwind");
+    assert!(
+        stderr.starts_with("terminate called after throwing an instance of 'std::runtime_error'"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("restub: SIGABRT at 0x"), "{stderr}");
+}
+
+#[test]
+fn the_entry_comes_from_an_archive_too() {
+    let folder = Folder::new();
+    folder.compile("main.c", "int answer(void); int main(void) { return answer(); }", &[]);
+    folder.compile("answer.c", "int answer(void) { return 42; }", &[]);
+    folder.compile(
+        "unused.c",
+        "extern int nowhere(void); int unused(void) { return nowhere(); }",
+        &[],
+    );
+    folder.tool("ar", &["rcs", "liball.a", "main.o", "answer.o", "unused.o"]);
+    assert_eq!(folder.restub(&["run", "liball.a"]).status.code(), Some(42));
+    assert_eq!(
+        folder.restub(&["run", "--entry", "answer", "liball.a"]).status.code(),
+        Some(42)
+    );
+    assert_eq!(
+        folder.restub(&["run", "main.o", "-L", ".", "-l", "all"]).status.code(),
+        Some(42)
+    );
+}
+
+#[test]
+fn definitions_bind_symbols() {
+    let folder = Folder::new();
+    let object = folder.compile(
+        "defined.c",
+        "extern char here[]; int main(void) { return (int)(long)here; }",
+        &["-mcmodel=large"],
+    );
+    assert_eq!(
+        folder.restub(&["run", &object, "-D", "here=0x17"]).status.code(),
+        Some(0x17)
+    );
+    assert_eq!(folder.restub(&["run", "-Dhere=23", &object]).status.code(), Some(23));
+}
+
+#[test]
+fn a_missing_entry_stops_the_program_before_it_starts() {
+    let folder = Folder::new();
+    let source = "#include <stdio.h>\n__attribute__((constructor)) void early(void) { puts(\"constructed\"); }";
+    let object = folder.compile("library.c", source, &[]);
+    let error = folder.restub_error(1, &["run", &object]);
+    assert_eq!(
+        error,
+        "restub: undefined symbol main, wanted by the command line (--entry)\n"
+    );
+    let error = folder.restub_error(1, &["run", "--entry", "begin", &object]);
+    assert_eq!(
+        error,
+        "restub: undefined symbol begin, wanted by the command line (--entry)\n"
+    );
+    let object = folder.compile("data.c", "int main = 5;", &["-w"]);
+    assert_eq!(
+        folder.restub_error(1, &["run", &object]),
+        "restub: main is not a function\n"
+    );
+}
+
+#[test]
+fn undefined_symbols_are_all_listed() {
+    let folder = Folder::new();
+    folder.compile(
+        "one.c",
+        "int first(void), second(void); int main(void) { return first() + second(); }",
+        &[],
+    );
+    folder.compile(
+        "two.c",
+        "int second(void); int third; int both(void) { return second() + third; }",
+        &[],
+    );
+    let error = folder.restub_error(1, &["run", "one.o", "two.o"]);
+    assert_eq!(
+        error,
+        "restub: undefined symbol first, wanted by one.o\nundefined symbol second, wanted by one.o, two.o\n"
+    );
+}
+
+#[test]
+fn files_that_are_no_objects_are_refused_with_the_remedy() {
+    let folder = Folder::new();
+    folder.compile("hello.c", "int main(void) { return 0; }", &[]);
+    folder.write("hello.s", ".globl main\nmain: ret\n");
+    folder.write("notes.txt", "nothing to run");
+    folder.write("empty.o", "");
+    folder.tool("gcc", &["hello.o", "-o", "program"]);
+    folder.tool("gcc", &["-shared", "-fPIC", "hello.c", "-o", "libhello.so"]);
+    folder.tool("gcc", &["-flto", "-c", "hello.c", "-o", "lto.o"]);
+    std::fs::create_dir(folder.file("folder.o")).expect("a folder");
+    let cases = [
+        (
+            "hello.c",
+            "hello.c: is source code, not an object; compile it first: gcc -c hello.c",
+        ),
+        (
+            "hello.s",
+            "hello.s: is source code, not an object; compile it first: gcc -c hello.s",
+        ),
+        (
+            "notes.txt",
+            "notes.txt: is no ELF object; give a relocatable object (.o) or an archive (.a)",
+        ),
+        ("empty.o", "empty.o: is empty; compile it again"),
+        (
+            "program",
+            "program: is a shared object or position-independent executable (ET_DYN); load a shared library",
+        ),
+        (
+            "libhello.so",
+            "libhello.so: is a shared object or position-independent executable (ET_DYN); load a shared library",
+        ),
+        (
+            "lto.o",
+            "lto.o: holds only gcc's LTO bytecode (slim LTO); compile with -fno-lto or -ffat-lto-objects",
+        ),
+        ("missing.o", "missing.o: No such file or directory"),
+        ("folder.o", "folder.o: is a directory"),
+        ("/proc/self/mem", "/proc/self/mem: Input/output error"),
+    ];
+    for (file, expected) in cases {
+        for command in [&["run"][..], &["link", "--at", "0x400000"]] {
+            let error = folder.restub_error(1, &[command, &[file]].concat());
+            assert!(error.starts_with(&format!("restub: {expected}")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn bad_usage_is_told_from_failure() {
+    let folder = Folder::new();
+    let cases: [(&[&str], &str); 11] = [
+        (&[], "Usage: restub <COMMAND>"),
+        (&["fly"], "unrecognized subcommand 'fly'"),
+        (&["run"], "<FILE>..."),
+        (&["run", "--frob", "a.o"], "unexpected argument '--frob'"),
+        (&["run", "-D", "name", "a.o"], "expected NAME=ADDR"),
+        (&["run", "-D", "name=here", "a.o"], "here is no address"),
+        (&["run", "-D", "=1", "a.o"], "expected a name before the ="),
+        (&["run", "-l"], "a value is required for '-l <LIB>'"),
+        (&["link", "a.o"], "--at <ADDR>"),
+        (&["link", "a.o", "--at", "0xg"], "0xg is no address"),
+        (&["completions", "tcsh"], "invalid value 'tcsh'"),
+    ];
+    for (arguments, expected) in cases {
+        let error = folder.restub_error(2, arguments);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(!error.contains("error:"), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn missing_libraries_are_named() {
+    let folder = Folder::new();
+    let object = folder.compile("hello.c", "int main(void) { return 0; }", &[]);
+    let error = folder.restub_error(1, &["run", &object, "-l", "nosuchthing"]);
+    assert!(error.starts_with("restub: cannot open libnosuchthing.so: "), "{error}");
+}

@@ -1,0 +1,85 @@
+//! Binding the names of one load: to earlier modules, to defined addresses, to the host.
+
+use restub_loader::{Request, Resolver, Target, TargetKind};
+use rustc_hash::FxHashMap;
+
+use crate::host::Host;
+use crate::state::{Entry, ModuleId};
+use crate::{builtins, libraries, tls};
+
+/// Binds the names of one load.
+pub(crate) struct Binder<'a> {
+    pub(crate) host: &'a mut Host,
+    pub(crate) symbols: &'a FxHashMap<Box<str>, Entry>,
+    pub(crate) absolutes: &'a FxHashMap<Box<str>, u64>,
+    pub(crate) tried: &'a mut Vec<&'static str>,
+    pub(crate) defaults: bool,
+    /// The modules bound to, some of them more than once.
+    pub(crate) uses: Vec<ModuleId>,
+}
+
+impl Resolver for Binder<'_> {
+    fn earlier(&mut self, name: &[u8]) -> Option<Target> {
+        if self.symbols.is_empty() {
+            return None;
+        }
+        let entry = self.symbols.get(std::str::from_utf8(name).ok()?)?;
+        if self.uses.last() != Some(&entry.module) {
+            self.uses.push(entry.module);
+        }
+        Some(entry.target)
+    }
+
+    fn external(&mut self, request: Request<'_>) -> Option<Target> {
+        let name = std::str::from_utf8(request.name).ok()?;
+        let version = request.version.map(std::str::from_utf8).transpose().ok()?;
+        if let Some(&address) = self.absolutes.get(name) {
+            return Some(Target {
+                address,
+                size: 0,
+                kind: TargetKind::Absolute,
+            });
+        }
+        if name == "__tls_get_addr" {
+            return Some(Target {
+                address: tls::get_address_function(),
+                size: 0,
+                kind: TargetKind::Function,
+            });
+        }
+        if builtins::defines(name) {
+            return None;
+        }
+        self.host
+            .find(name, version, request.fixed_offset)
+            .or_else(|| self.find_hidden(name))
+            .or_else(|| self.find_in_default(name, &request))
+    }
+}
+
+impl Binder<'_> {
+    /// libgcc_s keeps these for old programs only, under a version that is not the default.
+    fn find_hidden(&mut self, name: &str) -> Option<Target> {
+        const VERSIONED: [(&str, &str); 2] = [("__cpu_model", "GCC_4.8.0"), ("__cpu_indicator_init", "GCC_4.8.0")];
+        let (_, version) = VERSIONED.iter().find(|(known, _)| *known == name)?;
+        self.host.find(name, Some(version), false)
+    }
+
+    fn find_in_default(&mut self, name: &str, request: &Request<'_>) -> Option<Target> {
+        if !self.defaults || request.weak {
+            return None;
+        }
+        for library in libraries::candidates(name) {
+            if self.tried.contains(&library) {
+                continue;
+            }
+            self.tried.push(library);
+            if self.host.open(library).is_ok()
+                && let Some(target) = self.host.find(name, None, request.fixed_offset)
+            {
+                return Some(target);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,1 @@
+void call_back(void (*f)(void)) { f(); }

@@ -1,0 +1,1 @@
+int tentative; int unused_here = 3;

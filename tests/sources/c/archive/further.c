@@ -1,0 +1,1 @@
+int further(int x) { return x * 10; }

@@ -1,0 +1,10 @@
+int shared_buffer_size(void);
+void fill_common(void);
+int either_there(void);
+int use_alias(int);
+int hidden_function(void) __attribute__((visibility("hidden")));
+int protected_function(void) __attribute__((visibility("protected")));
+int internal_function(void) __attribute__((visibility("internal")));
+void *address_there(void);
+void *protected_address(void);
+int bump(void);

@@ -1,0 +1,10 @@
+extern int plain;
+extern __thread int there;
+extern __thread long there_zero[8];
+extern __thread int initial_exec __attribute__((tls_model("initial-exec")));
+extern __thread int hidden_there __attribute__((visibility("hidden")));
+int *there_static(void);
+int *address_of(int which);
+int local_dynamic_sum(void);
+int read_there(void);
+char *big_there(void);

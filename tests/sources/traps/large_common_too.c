@@ -1,0 +1,2 @@
+char shared[150000];
+void fill(void) { shared[149999] = 33; }

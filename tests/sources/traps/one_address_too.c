@@ -1,0 +1,4 @@
+typedef int (*function)(int);
+int choice(int);
+const function table_there[] = {choice};
+function there(void) { return choice; }

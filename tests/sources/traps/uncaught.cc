@@ -1,0 +1,3 @@
+// Nobody catches it.
+#include <stdexcept>
+int main() { throw std::runtime_error("uncaught"); }

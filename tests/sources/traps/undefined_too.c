@@ -1,0 +1,3 @@
+int used_by_both(void);
+int other_missing(void);
+int unused(void) { return used_by_both() + other_missing(); }
