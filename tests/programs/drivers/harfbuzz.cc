@@ -105,7 +105,7 @@ public:
                 hash = hash * 33 ^ static_cast<unsigned long>(value);
         }
         out << count << " glyphs, advance " << advance << ", " << std::hex << hash << std::dec;
-        if (details) {
+        if (details && count) {
             char text[4096];
             unsigned used = 0;
             hb_buffer_serialize_glyphs(buffer.get(), 0, count, text, sizeof text, &used, font_.get(), HB_BUFFER_SERIALIZE_FORMAT_TEXT,
