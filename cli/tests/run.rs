@@ -169,6 +169,20 @@ fn an_exception_that_main_lets_out_terminates() {
         "{stderr}"
     );
     assert!(stderr.contains("restub: SIGABRT at 0x"), "{stderr}");
+    let source = "
+        #include <stdexcept>
+        struct Early { Early() { throw std::runtime_error(\"too early\"); } } early;
+        int main() { return 0; }
+    ";
+    let object = folder.compile("early.cc", source, &[]);
+    let output = folder.restub(&["run", &object]);
+    let (_, stderr) = texts(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    assert!(
+        stderr.starts_with("terminate called after throwing an instance of 'std::runtime_error'"),
+        "{stderr}"
+    );
+    assert!(stderr.contains(", called from _ZN5EarlyC"), "{stderr}");
 }
 
 #[test]
