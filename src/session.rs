@@ -176,7 +176,8 @@ impl Session {
         Builder::default()
     }
 
-    /// Loads objects and the archive members that they need, as one module; its constructors have run on return.
+    /// Loads objects and the archive members that they need, as one module; its constructors have run on return. An
+    /// exception that one of them lets out ends the process by `std::terminate`, as when a program starts.
     ///
     /// The objects may refer to each other, to modules loaded before, to symbols [defined](Session::define) by address,
     /// to the host program, and to its shared libraries. Of a weak definition that an earlier module has, that copy is

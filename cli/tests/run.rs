@@ -169,6 +169,20 @@ fn an_exception_that_main_lets_out_terminates() {
         "{stderr}"
     );
     assert!(stderr.contains("restub: SIGABRT at 0x"), "{stderr}");
+    let source = "
+        #include <stdexcept>
+        struct Early { Early() { throw std::runtime_error(\"too early\"); } } early;
+        int main() { return 0; }
+    ";
+    let object = folder.compile("early.cc", source, &[]);
+    let output = folder.restub(&["run", &object]);
+    let (_, stderr) = texts(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    assert!(
+        stderr.starts_with("terminate called after throwing an instance of 'std::runtime_error'"),
+        "{stderr}"
+    );
+    assert!(stderr.contains(", called from _ZN5EarlyC"), "{stderr}");
 }
 
 #[test]
@@ -332,4 +346,69 @@ fn missing_libraries_are_named() {
     let object = folder.compile("hello.c", "int main(void) { return 0; }", &[]);
     let error = folder.restub_error(1, &["run", &object, "-l", "nosuchthing"]);
     assert!(error.starts_with("restub: cannot open libnosuchthing.so: "), "{error}");
+}
+
+/// What programs do with the process that they are in.
+const PROCESS: &str = r#"
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static jmp_buf jump;
+static sigjmp_buf recovery;
+static int *volatile nowhere;
+static void recover(int number) { siglongjmp(recovery, number); }
+static void *thread(void *argument) { pthread_exit((void *)5); }
+extern char **environ;
+
+int main(int argc, char **argv) {
+    int option, status;
+    void *result;
+    pthread_t id;
+    while ((option = getopt(argc, argv, "ab:")) != -1) printf("option %c %s\n", option, optarg ? optarg : "");
+    for (int i = optind; i < argc; i++) printf("argument %s\n", argv[i]);
+    fflush(stdout);
+    if (fork() == 0) { printf("child\n"); exit(3); }
+    wait(&status);
+    printf("child ended with %d\n", WEXITSTATUS(status));
+    fflush(stdout);
+    system("echo system");
+    setenv("VARIABLE", "value", 1);
+    printf("%s %d\n", getenv("VARIABLE"), environ != 0);
+    if (!setjmp(jump)) longjmp(jump, 1); else puts("jumped");
+    signal(SIGSEGV, recover);
+    if (!sigsetjmp(recovery, 1)) *nowhere = 1; else puts("recovered");
+    pthread_create(&id, 0, thread, 0);
+    pthread_join(id, &result);
+    printf("thread ended with %ld\n", (long)result);
+    FILE *pipe = popen("cat", "w");
+    fprintf(pipe, "piped\n");
+    pclose(pipe);
+    close(-1);
+    fflush(stdout);
+    perror("close");
+    char *command[] = { "echo", "executed", 0 };
+    execvp("echo", command);
+    return 1;
+}
+"#;
+
+#[test]
+fn the_process_is_the_programs_own() {
+    let folder = Folder::new();
+    let object = folder.compile("process.c", PROCESS, &["-w"]);
+    folder.tool("gcc", &[&object, "-o", "process"]);
+    let linked = folder.file("process").display().to_string();
+    let arguments = ["x", "-a", "y", "-b", "value", "--", "-z"];
+    let theirs = folder.output(&linked, &arguments);
+    let ours = folder.restub(&[&["run", &object, "--"], &arguments[..]].concat());
+    assert_eq!(texts(&ours), texts(&theirs));
+    assert_eq!(ours.status, theirs.status);
+    assert!(texts(&ours).0.ends_with("executed\n"), "{ours:?}");
 }
