@@ -265,10 +265,60 @@ fn undefined_symbols_are_all_listed() {
 }
 
 #[test]
+fn assembly_is_run_as_it_is() {
+    let folder = Folder::new();
+    folder.write("triple.s", ".globl triple\ntriple: leal (%rdi,%rdi,2), %eax\n ret\n");
+    folder.compile("uses.c", "int triple(int); int main(void) { return triple(14); }", &[]);
+    let run = folder.restub(&["run", "uses.o", "triple.s"]);
+    assert_eq!(run.status.code(), Some(42), "{run:?}");
+    folder.write("wrong.s", "nop\n mvo %eax, %ebx\n");
+    let run = folder.restub(&["run", "wrong.s"]);
+    assert_eq!(run.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(
+        error.starts_with("restub: wrong.s:2:2: ") && error.contains("mvo %eax, %ebx"),
+        "{error}"
+    );
+}
+
+#[test]
+fn asm_writes_what_gnu_as_writes() {
+    let folder = Folder::new();
+    folder.compile(
+        "source.c",
+        "#include <stdio.h>\nint n; int main(void) { return printf(\"%d\\n\", n); }",
+        &[],
+    );
+    folder.tool("gcc", &["-O2", "-S", "source.c", "-o", "source.s"]);
+    folder.tool("as", &["source.s", "-o", "theirs.o"]);
+    let ours = folder.restub(&["asm", "source.s", "-o", "ours.o"]);
+    assert_eq!(ours.status.code(), Some(0), "{ours:?}");
+    let dump = |object: &str| {
+        let output = std::process::Command::new("objdump")
+            .arg("-dr")
+            .arg(folder.file(object))
+            .output()
+            .expect("objdump");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split_once("Disassembly").expect("code").1.to_owned()
+    };
+    assert_eq!(dump("ours.o"), dump("theirs.o"));
+}
+
+#[test]
+fn a_failed_assertion_names_the_program() {
+    let folder = Folder::new();
+    folder.compile("asserts.c", "#include <assert.h>\nint main(void) { assert(0); }", &[]);
+    let run = folder.restub(&["run", "asserts.o"]);
+    let error = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(error.starts_with("asserts.o: asserts.c:2: main: Assertion"), "{error}");
+}
+
+#[test]
 fn files_that_are_no_objects_are_refused_with_the_remedy() {
     let folder = Folder::new();
     folder.compile("hello.c", "int main(void) { return 0; }", &[]);
-    folder.write("hello.s", ".globl main\nmain: ret\n");
+    folder.write("hello.S", "#define hello main");
     folder.write("notes.txt", "nothing to run");
     folder.write("empty.o", "");
     folder.tool("gcc", &["hello.o", "-o", "program"]);
@@ -281,8 +331,8 @@ fn files_that_are_no_objects_are_refused_with_the_remedy() {
             "hello.c: is source code, not an object; compile it first: gcc -c hello.c",
         ),
         (
-            "hello.s",
-            "hello.s: is source code, not an object; compile it first: gcc -c hello.s",
+            "hello.S",
+            "hello.S: is source code, not an object; compile it first: gcc -c hello.S",
         ),
         (
             "notes.txt",
