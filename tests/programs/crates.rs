@@ -1,0 +1,47 @@
+//! The folders of crates that carry the sources of real programs.
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Where cargo has unpacked each crate of the workspace's dependencies.
+pub(crate) struct Crates(BTreeMap<String, PathBuf>);
+
+impl Crates {
+    /// Asks cargo, which uses no network for it.
+    pub(crate) fn locate() -> Result<Self, String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let output = Command::new(cargo)
+            .args([
+                "metadata",
+                "--format-version=1",
+                "--offline",
+                "--locked",
+                "--manifest-path",
+            ])
+            .arg(manifest)
+            .output()
+            .map_err(|e| format!("cargo metadata: {e}"))?;
+        if !output.status.success() {
+            let reason = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("`cargo fetch --locked` gets the programs' sources: {reason}"));
+        }
+        let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+        let packages = metadata["packages"]
+            .as_array()
+            .ok_or("cargo metadata lists no packages")?;
+        let located = packages.iter().filter_map(|package| {
+            let folder = Path::new(package["manifest_path"].as_str()?).parent()?;
+            Some((package["name"].as_str()?.to_owned(), folder.to_owned()))
+        });
+        Ok(Self(located.collect()))
+    }
+
+    /// The folder of one crate.
+    pub(crate) fn folder(&self, name: &str) -> Result<&Path, String> {
+        let folder = self.0.get(name).map(PathBuf::as_path);
+        folder.ok_or_else(|| format!("no package depends on the crate {name}"))
+    }
+}
