@@ -225,10 +225,18 @@ impl<'data> Unit<'data> {
     fn enlarge(&mut self, id: SymbolId, new: &Symbol<'data>) {
         let old = &mut self.symbols[id.0 as usize];
         old.size = old.size.max(new.size);
-        if let (Definition::Common { align, .. }, Definition::Common { align: other, .. }) =
-            (&mut old.definition, new.definition)
+        if let (
+            Definition::Common { align, large, .. },
+            Definition::Common {
+                align: other_align,
+                large: other_large,
+                ..
+            },
+        ) = (&mut old.definition, new.definition)
         {
-            *align = (*align).max(other);
+            *align = (*align).max(other_align);
+            // Code of the small model has to reach it, if there is any.
+            *large &= other_large;
         }
     }
 
