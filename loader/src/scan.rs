@@ -32,6 +32,8 @@ impl Needs {
     pub(crate) const TLS_DESC: Needs = Needs(1 << 9);
     /// Decided: instructions that load the address from the GOT are rewritten.
     pub(crate) const RELAXED: Needs = Needs(1 << 10);
+    /// Whoever resolves external names has been asked for the symbol.
+    pub(crate) const ASKED: Needs = Needs(1 << 11);
 
     /// What may take table entries.
     pub(crate) const SLOTS: Needs = Needs(

@@ -333,7 +333,12 @@ impl<'data> Unit<'data> {
             let supplied = if unique { None } else { self.linker_symbol(name) };
             let definition = match supplied {
                 Some(symbol) => Some(Definition::Linker(symbol)),
-                None => resolver.external(request).map(Definition::External),
+                // The answer to a second question, after members of fallbacks were added, would be the same.
+                None if self.symbols[id].needs.has(Needs::ASKED) => None,
+                None => {
+                    self.symbols[id].needs.add(Needs::ASKED);
+                    resolver.external(request).map(Definition::External)
+                }
             };
             if let Some(definition) = definition {
                 self.symbols[id].definition = definition;

@@ -588,7 +588,7 @@ fn addresses_at_the_end_of_the_address_space() {
 /// The bound is for a slow and busy machine without optimization; the squares would take minutes.
 #[test]
 fn large_inputs_take_time_in_proportion() {
-    const COUNT: usize = 30_000;
+    const COUNT: usize = 20_000;
     let within = |what: &str, source: String| {
         let object = assemble(&source);
         let start = std::time::Instant::now();
