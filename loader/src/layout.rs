@@ -250,6 +250,9 @@ impl Layout {
         }
         for symbol in &mut unit.symbols {
             let size = symbol.size;
+            if let Definition::Common { align, .. } = symbol.definition {
+                limits.check_common(&unit.objects[symbol.object as usize].name, symbol.name, align)?;
+            }
             match &mut symbol.definition {
                 Definition::Common { align, offset, large } if symbol.kind != elf::STT_TLS => {
                     let segment = if *large {
