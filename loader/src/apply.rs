@@ -297,7 +297,10 @@ impl Linked<'_, '_> {
             s,
             l: s,
             got: self.got(),
-            z: symbol.size,
+            z: match symbol.definition {
+                Definition::External(target) => target.size,
+                _ => symbol.size,
+            },
             ..Values::default()
         };
         let slots = self.slots(symbol);

@@ -34,6 +34,8 @@ impl Needs {
     pub(crate) const RELAXED: Needs = Needs(1 << 10);
     /// Decided: the symbol is thread-local.
     pub(crate) const THREAD_LOCAL: Needs = Needs(1 << 11);
+    /// Whoever resolves external names has been asked for the symbol.
+    pub(crate) const ASKED: Needs = Needs(1 << 12);
 
     /// What may take table entries.
     pub(crate) const SLOTS: Needs = Needs(
