@@ -129,12 +129,12 @@ impl Host {
             };
             let (index, symbol) = found?;
             let library = &mut self.libraries[index];
-            if fixed_offset {
-                library.fix_tls_offset(name, &symbol);
-            }
-            // Another thread may have closed the library since.
+            // Another thread may have closed the library since it was found.
             if library.pin() || locked(|generation| generation) == Some(self.generation) {
-                return self.libraries[index].target(name, version, &symbol);
+                if fixed_offset {
+                    library.fix_tls_offset(name, &symbol);
+                }
+                return library.target(name, version, &symbol);
             }
         }
         None
@@ -172,7 +172,12 @@ impl Host {
                 .libraries
                 .iter_mut()
                 .find(|old| old.base == library.base && old.path == library.path);
-            library.handle = old.and_then(|old| old.handle.take());
+            let Some(old) = old else { continue };
+            library.handle = old.handle.take();
+            // A thread that has not used the library's block yet does not tell where it is.
+            if let (Some(new), Some(old)) = (&mut library.tls, old.tls) {
+                new.block_offset = new.block_offset.or(old.block_offset);
+            }
         }
         self.libraries = list.libraries;
     }

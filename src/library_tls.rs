@@ -24,7 +24,7 @@ const STRINGS: u64 = DYNAMIC + DYNAMIC_ENTRIES * 16;
 /// The offset of `symbol`, which `library` defines, from the thread pointer: the same in every thread. `None` if the
 /// surplus is used up, or the library's block has been allocated elsewhere already.
 ///
-/// The library stays in memory until the process ends.
+/// The caller keeps the library in memory for as long as the offset is used.
 pub(crate) fn fixed_offset(library: &CStr, symbol: &str) -> Option<i64> {
     let file = rustix::fs::memfd_create(c"restub-tls", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
     let mut file = std::fs::File::from(file);
@@ -35,16 +35,25 @@ pub(crate) fn fixed_offset(library: &CStr, symbol: &str) -> Option<i64> {
     if handle.is_null() {
         return None;
     }
+    let offset = relocated_word(handle);
+    // The library keeps its place without the object. The next one may have the same path, so this one has to go.
+    // SAFETY: the handle is valid, and nothing of the object is used any more.
+    unsafe { libc::dlclose(handle) };
+    offset
+}
+
+/// The word that the dynamic linker has relocated.
+fn relocated_word(handle: *mut c_void) -> Option<i64> {
     let mut map: *mut LinkMap = ptr::null_mut();
     // SAFETY: the handle is valid, and the request writes one pointer.
     let found = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast::<c_void>()) };
     if found != 0 {
         return None;
     }
-    // SAFETY: the dynamic linker's record of the object, which is never unloaded.
+    // SAFETY: the dynamic linker's record of the object, which is open.
     let base = unsafe { (*map).base };
     let slot: *const i64 = ptr::with_exposed_provenance((base + SLOT) as usize);
-    // SAFETY: the object's word lies in its one segment, and is not aligned by design of the layout alone.
+    // SAFETY: the object's word lies in its one segment, which is mapped.
     Some(unsafe { slot.read_unaligned() })
 }
 

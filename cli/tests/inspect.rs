@@ -426,7 +426,11 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() {
     assert!(error(0).contains("compile it first: gcc -c source.c"), "{}", error(0));
     assert_eq!(error(1), "");
     assert!(error(2).starts_with("bad.o: malformed: "), "{}", error(2));
-    assert!(error(3).starts_with("missing.o: No such file"), "{}", error(3));
+    assert!(
+        error(3).starts_with("missing.o: cannot be read: No such file"),
+        "{}",
+        error(3)
+    );
     assert_eq!(files[1]["objects"][0]["symbol_counts"]["global"], 1);
     assert_eq!(report["load"]["error"], files[0]["error"]);
 }
