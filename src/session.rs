@@ -298,7 +298,8 @@ impl Session {
     /// [`Error::InUse`] names the modules that are bound to it; they have to go first.
     ///
     /// # Safety
-    /// No thread runs code of the module or will return to it, and nobody uses its addresses any more.
+    /// No thread runs code of the module or will return to it, nobody uses its addresses any more, and no thread still
+    /// has a thread-local object of the module whose destructor runs when the thread ends.
     pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
         let mut state = self.lock();
         let Some(found) = state.modules.get(&module) else {

@@ -85,8 +85,8 @@ static SERIAL: Mutex<u64> = Mutex::new(0);
 
 /// The reserve's place relative to every thread's pointer, its template, and which part of it is taken.
 struct FixedStorage {
-    /// Free offsets, as addresses in the thread that asked first.
-    region: Mutex<Region>,
+    /// Free offsets, as addresses in the thread that asked first, and from where on every thread's copy is still zero.
+    region: Mutex<(Region, u64)>,
     /// The reserve in the thread that asked first.
     start: u64,
     /// Offset of `start` from the thread pointer.
@@ -102,7 +102,7 @@ fn fixed_storage() -> Option<&'static FixedStorage> {
     let make = || {
         let start = RESERVE.with(|reserve| reserve.get() as u64);
         let (template, read_only) = crate::host::tls_template(start)?;
-        let region = Mutex::new(Region::new(start, STATIC_RESERVE_BYTES as u64 - 64));
+        let region = Mutex::new((Region::new(start, STATIC_RESERVE_BYTES as u64 - 64), start));
         Some(FixedStorage {
             region,
             start,
@@ -151,7 +151,7 @@ fn allocate_fixed(request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
     const NO_STORAGE: MemoryError =
         MemoryError::Refused("restub was itself loaded with dlopen, and so has no static thread-local storage to give");
     let storage = fixed_storage().ok_or(NO_STORAGE)?;
-    let mut region = storage.region.lock().unwrap_or_else(PoisonError::into_inner);
+    let (region, _) = &mut *storage.region.lock().unwrap_or_else(PoisonError::into_inner);
     let none_left = MemoryError::StaticTls {
         wanted_bytes: request.size_bytes,
         free_bytes: STATIC_RESERVE_BYTES as u64 - 64 - region.used(),
@@ -195,6 +195,7 @@ pub(crate) fn free(placement: &TlsPlacement, size_bytes: u64) {
             .region
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .0
             .free(start, size_bytes.max(1));
         return;
     }
@@ -208,13 +209,19 @@ pub(crate) fn free(placement: &TlsPlacement, size_bytes: u64) {
 /// Writes initial values into the template for threads to come, and into the block of each thread that exists.
 fn initialize_fixed(tls: &ImageTls, offset: i64) -> Result<(), MemoryError> {
     let storage = fixed_storage().ok_or(MemoryError::Refused("no static thread-local storage"))?;
-    let _one_at_a_time = storage.region.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, zero_from) = &mut *storage.region.lock().unwrap_or_else(PoisonError::into_inner);
     let mut initial = vec![0_u8; usize::try_from(tls.size_bytes).unwrap_or(0)];
     let filled = usize::try_from(tls.filled_bytes).unwrap_or(0);
     if filled > 0 {
         // SAFETY: the image's template holds that many bytes, and lives until the module is freed.
         let template = unsafe { std::slice::from_raw_parts(pointer(tls.template), filled) };
         initial[..filled].copy_from_slice(template);
+    }
+    let start = storage.start.wrapping_add_signed(offset - storage.offset);
+    let untouched = start >= *zero_from;
+    *zero_from = (*zero_from).max(start + tls.size_bytes);
+    if untouched && initial.iter().all(|byte| *byte == 0) {
+        return Ok(());
     }
     let at = storage.template.wrapping_add_signed(offset - storage.offset);
     write_template(at, &initial, storage.read_only)?;

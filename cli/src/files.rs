@@ -1,5 +1,6 @@
 //! The files of the command line: objects, archives and libraries, with errors that say what to do.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -30,6 +31,15 @@ pub(crate) fn open_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Input<'static>>>
 
 /// Opens an object or archive.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Input<'static>> {
+    // A device may have no end.
+    if let Ok(metadata) = path.metadata()
+        && (metadata.file_type().is_char_device() || metadata.file_type().is_block_device())
+    {
+        bail!(
+            "{}: is a device; give a relocatable object (.o) or an archive (.a)",
+            path.display()
+        );
+    }
     let input = Input::open(path)?;
     let readable = input.is_archive() || input.bytes().starts_with(b"\x7fELF");
     if !readable && let Some(compiler) = compiler(path) {

@@ -126,7 +126,7 @@ pub(crate) fn inspect(arguments: &InspectArguments) -> anyhow::Result<ExitCode> 
     let mut objects = Vec::new();
     for (path, input) in arguments.files.iter().zip(&opened) {
         let read = match input {
-            Ok(input) => files::objects_of(input).map_err(|error| error.to_string()),
+            Ok(input) => files::objects_of(input).map_err(words),
             Err(error) => Err(format!("{error:#}")),
         };
         let kind = input.as_ref().ok().filter(|_| read.is_ok());
@@ -139,7 +139,7 @@ pub(crate) fn inspect(arguments: &InspectArguments) -> anyhow::Result<ExitCode> 
                 objects.extend(read);
                 match described {
                     Ok(described) => (described, None),
-                    Err(error) => (Vec::new(), Some(error.to_string())),
+                    Err(error) => (Vec::new(), Some(words(error))),
                 }
             }
             Err(error) => (Vec::new(), Some(error)),
@@ -210,16 +210,15 @@ fn try_load(
             Some(image)
         }
         Err(error) => {
-            load.error = Some(error.to_string());
-            match error {
+            let image = match &error {
                 restub::Error::Link(loader::Error::Undefined(undefined)) => {
-                    let missing = undefined.iter().map(|undefined| undefined.symbol.clone());
-                    let image = pretend(session, &inputs, missing);
-                    load.undefined = undefined.into_iter().map(Undefined::from).collect();
-                    image
+                    load.undefined = undefined.iter().cloned().map(Undefined::from).collect();
+                    pretend(session, &inputs, undefined)
                 }
                 _ => None,
-            }
+            };
+            load.error = Some(words(error));
+            image
         }
     };
     if let Some(image) = image {
@@ -234,13 +233,18 @@ fn try_load(
     Ok(load)
 }
 
+/// The words that `run` has for an error.
+fn words(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}
+
 /// Links with addresses made up for what is missing, to see what becomes of all the rest.
-fn pretend(session: &Session, inputs: &[Input<'_>], missing: impl Iterator<Item = String> + Clone) -> Option<Image> {
+fn pretend(session: &Session, inputs: &[Input<'_>], missing: &[loader::Undefined]) -> Option<Image> {
     // Near the shared libraries, or low for objects that are not position-independent.
     let places = [restub::host_symbol("dlsym"), Some(0x1_0000)];
     places.into_iter().flatten().find_map(|address| {
-        for symbol in missing.clone() {
-            let name = symbol.split('@').next().unwrap_or_default();
+        for undefined in missing {
+            let name = undefined.symbol.split('@').next().unwrap_or_default();
             session.define(name, address);
         }
         session.plan(inputs).ok()

@@ -503,3 +503,46 @@ fn symbols_are_those_of_readelf() {
         "{text}"
     );
 }
+
+#[test]
+fn damaged_objects_are_described_or_refused() {
+    let folder = Folder::new();
+    let object = folder.compile("program.c", PROGRAM, &["-fPIC", "-g", "-O1"]);
+    let whole = std::fs::read(folder.file(&object)).expect("the object");
+    // A xorshift generator: the same damage in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % limit as u64) as usize
+    };
+    let mut loaded = 0;
+    for round in 0..150 {
+        let mut damaged = whole.clone();
+        if round % 5 == 0 {
+            damaged.truncate(below(whole.len()));
+        } else {
+            // Half of the damage is done to the headers, which are at the end.
+            let start = below(2) * (whole.len() - 64 * 30);
+            damaged[start + below(whole.len() - start)] = below(256) as u8;
+        }
+        std::fs::write(folder.file("damaged.o"), &damaged).expect("the object can be written");
+        let output = folder.restub(&["inspect", "--relocs", "--symbols", "damaged.o"]);
+        let (stdout, stderr) = texts_lossy(&output);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "round {round}: {stderr}");
+        assert!(
+            stdout.contains("\nloads: ") || stdout.contains("does not load:"),
+            "round {round}: {stdout}"
+        );
+        assert_eq!(stderr, "", "round {round}");
+        loaded += u32::from(output.status.success());
+    }
+    assert!(loaded > 20 && loaded < 150, "{loaded}");
+}
+
+/// Standard output and standard error, whatever bytes damaged names have.
+fn texts_lossy(output: &std::process::Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}

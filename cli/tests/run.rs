@@ -287,9 +287,13 @@ fn files_that_are_no_objects_are_refused_with_the_remedy() {
             "lto.o",
             "lto.o: holds only gcc's LTO bytecode (slim LTO); compile with -fno-lto or -ffat-lto-objects",
         ),
-        ("missing.o", "missing.o: No such file or directory"),
-        ("folder.o", "folder.o: is a directory"),
-        ("/proc/self/mem", "/proc/self/mem: Input/output error"),
+        ("missing.o", "missing.o: cannot be read: No such file or directory"),
+        ("folder.o", "folder.o: cannot be read: is a directory"),
+        (
+            "/dev/zero",
+            "/dev/zero: is a device; give a relocatable object (.o) or an archive (.a)",
+        ),
+        ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
     ];
     for (file, expected) in cases {
         for command in [&["run"][..], &["link", "--at", "0x400000"]] {

@@ -206,7 +206,7 @@ impl Linked<'_, '_> {
                         index,
                         section,
                         address: self.base(segment) + offset,
-                        tolerant: section.name == b".eh_frame" || section.name.starts_with(b".gcc_except_table"),
+                        tolerant: section.is_unwind_table() || section.name.starts_with(b".gcc_except_table"),
                     };
                     self.apply_section(&field, &mut buffer[offset as usize..][..length], trace.as_deref_mut())?;
                 }

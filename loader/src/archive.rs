@@ -59,15 +59,16 @@ impl<'data> Archive<'data> {
         self.input.name()
     }
 
-    /// The member that defines `symbol`, unless it has been taken already.
+    /// The member that defines `symbol`, unless it has been taken already. Where a tentative definition is there already,
+    /// only a member with a real one counts.
     ///
     /// # Errors
     /// What reading the member reports.
-    pub(crate) fn take(&mut self, symbol: &[u8]) -> Result<Option<Object<'data>>> {
+    pub(crate) fn take(&mut self, symbol: &[u8], tentative: bool) -> Result<Option<Object<'data>>> {
         let Some(&offset) = self.index.get(symbol) else {
             return Ok(None);
         };
-        if !self.taken.insert(offset) {
+        if self.taken.contains(&offset) {
             return Ok(None);
         }
         let member = self
@@ -75,7 +76,12 @@ impl<'data> Archive<'data> {
             .member(object::read::archive::ArchiveOffset(offset))
             .map_err(|e| malformed(self.name(), &e))?;
         let name = self.member_name(&member);
-        Object::parse(name, self.member_bytes(&member, offset)?).map(Some)
+        let object = Object::parse(name, self.member_bytes(&member, offset)?)?;
+        if tentative && !object.really_defines(symbol)? {
+            return Ok(None);
+        }
+        self.taken.insert(offset);
+        Ok(Some(object))
     }
 
     /// The archive's objects, all of them; members that are no objects are passed over.

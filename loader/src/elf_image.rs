@@ -105,6 +105,8 @@ impl<'a> File<'a> {
             if object != Some(symbol.object) {
                 object = Some(symbol.object);
                 let name = image.objects.get(symbol.object as usize).map_or("", String::as_str);
+                // An archive may give its members any name; a string table ends it here.
+                let name = name.split('\0').next().unwrap_or("");
                 ordered.push(OutputSymbol {
                     name,
                     symbol: None,

@@ -123,6 +123,7 @@ pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout>
             });
         }
     }
+    join_bounded(&mut items, unit.bounded.len());
     items.sort_by_key(|item| (item.rank, item.key));
     let mut layout = Layout {
         sizes: [SegmentSize {
@@ -219,7 +220,8 @@ impl Layout {
             }
             _ => {}
         }
-        if let Some(at) = unit.bounded.iter().position(|name| *name == section.name) {
+        if let Some(at) = unit.bounded.get(section.name) {
+            let at = usize::from(*at);
             let (_, start, _) = self.bounds[at];
             self.bounds[at] = (segment, start.min(offset), offset + size);
         }
@@ -288,14 +290,27 @@ pub(crate) fn round_up(value: u64, align: u64) -> u64 {
     value.checked_next_multiple_of(align).unwrap_or(u64::MAX)
 }
 
+/// Puts sections between one pair of bounds together: what is constant or empty in one object goes with the variables of
+/// another.
+fn join_bounded(items: &mut [Item], names: usize) {
+    if names == 0 {
+        return;
+    }
+    let movable = |item: &Item| matches!(item.rank, Rank::Constant | Rank::Data | Rank::Zero) && item.key > 0;
+    let mut ranks: Vec<Option<Rank>> = vec![None; names];
+    for item in items.iter().filter(|item| movable(item)) {
+        let rank = &mut ranks[item.key as usize - 1];
+        *rank = Some(rank.map_or(item.rank, |rank| if rank == item.rank { rank } else { Rank::Data }));
+    }
+    for item in items.iter_mut().filter(|item| movable(item)) {
+        item.rank = ranks[item.key as usize - 1].unwrap_or(item.rank);
+    }
+}
+
 fn rank(unit: &Unit<'_>, object: &str, section: &Section<'_>) -> Result<(Rank, u32)> {
     let writable = section.flags.contains(elf::SHF_WRITE);
     let large = section.is_large();
-    let bounded = unit
-        .bounded
-        .iter()
-        .position(|name| *name == section.name)
-        .map_or(0, |at| at as u32 + 1);
+    let bounded = unit.bounded.get(section.name).map_or(0, |at| u32::from(*at) + 1);
     if section.flags.contains(elf::SHF_EXECINSTR) {
         if writable {
             return Err(Error::Unsupported {
@@ -319,7 +334,7 @@ fn rank(unit: &Unit<'_>, object: &str, section: &Section<'_>) -> Result<(Rank, u
     if let Some((kind, priority, _)) = array_kind(section.name) {
         return Ok((Rank::Array(kind), priority));
     }
-    if section.name == b".eh_frame" || section.kind == elf::SHT_X86_64_UNWIND {
+    if section.is_unwind_table() {
         return Ok((Rank::EhFrame, 0));
     }
     let rank = match (writable, large, section.is_nobits()) {

@@ -227,6 +227,7 @@ impl Memory for BufferMemory {
 
     fn allocate(&mut self, sizes: &[SegmentSize; 4]) -> Result<Placement, MemoryError> {
         let mut addresses = [0; 4];
+        let mut buffers: [Vec<u8>; 4] = Default::default();
         let mut next = self.next;
         for (index, size) in sizes.iter().enumerate() {
             if size.total_bytes == 0 {
@@ -246,9 +247,10 @@ impl Memory for BufferMemory {
             addresses[index] = start;
             let filled = usize::try_from(size.filled_bytes)
                 .map_err(|_| MemoryError::Refused("segment too large for a buffer"))?;
-            self.buffers[index] = vec![0; filled];
+            buffers[index] = vec![0; filled];
         }
         self.next = next;
+        self.buffers = buffers;
         Ok(Placement {
             addresses,
             sizes: *sizes,

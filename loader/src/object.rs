@@ -187,6 +187,12 @@ impl Section<'_> {
         self.flags.contains(SHF_X86_64_LARGE)
     }
 
+    /// Whether the section is a table of unwind records: SHT_PROGBITS from GNU as, SHT_X86_64_UNWIND from LLVM.
+    #[must_use]
+    pub fn is_unwind_table(&self) -> bool {
+        self.name == b".eh_frame" || self.kind == elf::SHT_X86_64_UNWIND
+    }
+
     /// The name for messages.
     #[must_use]
     pub fn display_name(&self) -> String {
@@ -538,6 +544,18 @@ impl<'data> Object<'data> {
             .symbols()
             .get(index as usize)
             .ok_or_else(|| self.malformed(format!("symbol index {index} lies outside the symbol table")))
+    }
+
+    /// Whether a global symbol of that name is defined in a section, not tentatively.
+    pub(crate) fn really_defines(&self, name: &[u8]) -> Result<bool> {
+        for symbol in self.symbols.iter() {
+            let tentative = matches!(symbol.st_shndx.get(LE), elf::SHN_COMMON | SHN_X86_64_LCOMMON);
+            let defined = symbol.st_shndx.get(LE) != elf::SHN_UNDEF && symbol.st_bind() != elf::STB_LOCAL;
+            if defined && !tentative && self.symbol_name(symbol)? == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A symbol's own name; empty for most section symbols.

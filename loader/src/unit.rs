@@ -112,7 +112,10 @@ pub(crate) struct Unit<'data> {
     pub(crate) symbols: Vec<Symbol<'data>>,
     pub(crate) globals: FxHashMap<&'data [u8], SymbolId>,
     /// The names of sections whose bounds are asked for by `__start_NAME` and `__stop_NAME`.
-    pub(crate) bounded: Vec<&'data [u8]>,
+    pub(crate) bounded: FxHashMap<&'data [u8], u16>,
+    /// The names of loaded sections that are C identifiers, of the objects before `named_objects`.
+    section_names: FxHashSet<&'data [u8]>,
+    named_objects: usize,
     /// The signatures of the groups that have been chosen.
     comdats: FxHashSet<&'data [u8]>,
 }
@@ -124,7 +127,9 @@ impl<'data> Unit<'data> {
             symbol_ids: Vec::new(),
             symbols: Vec::new(),
             globals: FxHashMap::default(),
-            bounded: Vec::new(),
+            bounded: FxHashMap::default(),
+            section_names: FxHashSet::default(),
+            named_objects: 0,
             comdats: FxHashSet::default(),
         }
     }
@@ -273,21 +278,23 @@ impl<'data> Unit<'data> {
     }
 
     fn take_members_once(&mut self, archives: &mut [Archive<'data>], resolver: &mut dyn Resolver) -> Result<bool> {
+        if archives.is_empty() {
+            return Ok(false);
+        }
         let mut taken = false;
         let mut next = 0;
         while next < self.symbols.len() {
             let symbol = &self.symbols[next];
-            let wanted = symbol.definition == Definition::Undefined
-                && !symbol.weak_reference
-                && symbol.binding != elf::STB_LOCAL
-                && symbol.version().is_none();
+            let tentative = matches!(symbol.definition, Definition::Common { .. });
+            let wanted = (symbol.definition == Definition::Undefined && !symbol.weak_reference) || tentative;
             next += 1;
-            if !wanted {
+            if !wanted || symbol.binding == elf::STB_LOCAL || symbol.version().is_some() {
                 continue;
             }
             let name = symbol.name;
             for archive in archives.iter_mut() {
-                if let Some(member) = archive.take(name)? {
+                // A tentative definition takes a real one only: Fortran's common blocks and their block data.
+                if let Some(member) = archive.take(name, tentative)? {
                     let before = self.symbols.len();
                     self.add(member)?;
                     self.bind_earlier(resolver, before);
@@ -333,24 +340,11 @@ impl<'data> Unit<'data> {
     fn bound_symbol(&mut self, name: &'data [u8]) -> Option<LinkerSymbol> {
         let start = name.strip_prefix(b"__start_");
         let section = start.or_else(|| name.strip_prefix(b"__stop_"))?;
-        let exists = self.objects.iter().any(|object| {
-            object
-                .sections
-                .iter()
-                .any(|s| s.state == SectionState::Loaded && s.name == section && !s.is_tls())
-        });
-        if !exists || !is_c_identifier(section) {
+        if !self.has_named_section(section) {
             return None;
         }
-        let at = self
-            .bounded
-            .iter()
-            .position(|known| *known == section)
-            .unwrap_or_else(|| {
-                self.bounded.push(section);
-                self.bounded.len() - 1
-            });
-        let at = u16::try_from(at).ok()?;
+        let next = u16::try_from(self.bounded.len()).ok()?;
+        let at = *self.bounded.entry(section).or_insert(next);
         Some(if start.is_some() {
             LinkerSymbol::SectionStart(at)
         } else {
@@ -358,25 +352,44 @@ impl<'data> Unit<'data> {
         })
     }
 
+    /// Whether some object has a section of that name, which is a C identifier, in a segment.
+    fn has_named_section(&mut self, name: &[u8]) -> bool {
+        for object in &self.objects[self.named_objects..] {
+            let sections = object.sections.iter();
+            let named = sections.filter(|s| s.state == SectionState::Loaded && !s.is_tls() && is_c_identifier(s.name));
+            self.section_names.extend(named.map(|section| section.name));
+        }
+        self.named_objects = self.objects.len();
+        self.section_names.contains(name)
+    }
+
     /// Every symbol that is needed and that nothing defines, with the objects that refer to it.
     pub(crate) fn undefined(&self) -> Vec<Undefined> {
-        let mut undefined = Vec::new();
-        for (id, symbol) in self.symbols.iter().enumerate() {
-            let missing = symbol.definition == Definition::Undefined
+        let missing = |symbol: &Symbol<'_>| {
+            symbol.definition == Definition::Undefined
                 && !symbol.needs.is_empty()
                 && !symbol.weak_reference
-                && !symbol.name.is_empty();
-            if missing {
-                let wanted_by = self
-                    .objects
-                    .iter()
-                    .zip(&self.symbol_ids)
-                    .filter(|(_, ids)| ids.iter().any(|i| i.0 as usize == id));
-                undefined.push(Undefined {
-                    symbol: display(symbol.name, symbol.version()),
-                    wanted_by: wanted_by.map(|(object, _)| object.name.clone()).collect(),
-                    hint: hint(symbol.name),
-                });
+                && !symbol.name.is_empty()
+        };
+        let mut undefined = Vec::new();
+        let mut places = FxHashMap::default();
+        for (id, symbol) in self.symbols.iter().enumerate().filter(|(_, symbol)| missing(symbol)) {
+            places.insert(id as u32, undefined.len());
+            undefined.push(Undefined {
+                symbol: display(symbol.name, symbol.version()),
+                wanted_by: Vec::new(),
+                hint: hint(symbol.name),
+            });
+        }
+        if undefined.is_empty() {
+            return undefined;
+        }
+        for (object, ids) in self.objects.iter().zip(&self.symbol_ids) {
+            for at in ids.iter().filter_map(|id| places.get(&id.0)) {
+                let wanted_by = &mut undefined[*at].wanted_by;
+                if wanted_by.last() != Some(&object.name) {
+                    wanted_by.push(object.name.clone());
+                }
             }
         }
         undefined

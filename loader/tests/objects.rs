@@ -583,3 +583,53 @@ fn addresses_at_the_end_of_the_address_space() {
     let error = error.expect_err("there is no room").to_string();
     assert!(error.contains("no free range of"), "{error}");
 }
+
+/// Every one of these took time in proportion to the square of its size, or would if somebody searched a list in a loop.
+/// The bound is for a slow and busy machine without optimization; the squares would take minutes.
+#[test]
+fn large_inputs_take_time_in_proportion() {
+    const COUNT: usize = 30_000;
+    let within = |what: &str, source: String| {
+        let object = assemble(&source);
+        let start = std::time::Instant::now();
+        let result = link_object(&object);
+        let duration = start.elapsed();
+        assert!(duration < std::time::Duration::from_secs(10), "{what}: {duration:?}");
+        result.map(drop).map_err(|error| error.to_string())
+    };
+    let lines = |line: &dyn Fn(usize) -> String| (0..COUNT).map(line).collect::<String>();
+    let undefined = within(
+        "undefined",
+        format!("    .data\n{}", lines(&|n| format!("    .quad u{n}\n"))),
+    );
+    assert_eq!(undefined.expect_err("undefined").lines().count(), COUNT);
+    within(
+        "GOT",
+        format!(
+            "{}s:\n",
+            lines(&|n| format!("    .globl g{n}\ng{n}: push g{n}@GOTPCREL(%rip)\n"))
+        ),
+    )
+    .expect("links");
+    within("commons", lines(&|n| format!("    .comm c{n}, 8, 8\n"))).expect("links");
+    within(
+        "bounds",
+        lines(&|n| format!("    .section s{n}, \"aw\"\n    .quad __start_s{n}\n")),
+    )
+    .expect("links");
+    within(
+        "groups",
+        lines(&|n| format!("    .section .text.f{n}, \"axG\", @progbits, f{n}, comdat\n    .weak f{n}\nf{n}: ret\n")),
+    )
+    .expect("links");
+    within(
+        "arrays",
+        lines(&|n| format!("    .section .init_array.{n}, \"aw\", @init_array\n    .quad .text\n")),
+    )
+    .expect("links");
+    within(
+        "unwind tables",
+        lines(&|n| format!("    .section .text.f{n}, \"ax\"\n    .cfi_startproc\n    ret\n    .cfi_endproc\n")),
+    )
+    .expect("links");
+}

@@ -20,6 +20,7 @@ const PROGRAMS: &[&str] = &[
 enum For {
     Both,
     Gcc,
+    Clang,
 }
 
 const FLAGS: &[(For, &str)] = &[
@@ -31,7 +32,7 @@ const FLAGS: &[(For, &str)] = &[
     (For::Both, "-O2 -fPIC -fno-plt -mtls-dialect=gnu2"),
     (For::Both, "-O2 -fno-pic -no-pie -fno-plt"),
     (
-        For::Both,
+        For::Gcc,
         "-O2 -fPIE -fno-semantic-interposition -mno-direct-extern-access",
     ),
     (For::Both, "-Os -fno-asynchronous-unwind-tables -fmerge-all-constants"),
@@ -51,6 +52,20 @@ const FLAGS: &[(For, &str)] = &[
     ),
     (For::Both, "-O2 -flto -ffat-lto-objects"),
     (For::Both, "-O2 -fPIC -ftls-model=initial-exec"),
+    (For::Both, "-O2 -fPIC -mcmodel=large -mtls-dialect=gnu2"),
+    (
+        For::Both,
+        "-O2 -fno-jump-tables -fstack-clash-protection -fcf-protection=branch -fno-inline",
+    ),
+    (For::Gcc, "-O2 -fno-dwarf2-cfi-asm"),
+    (For::Clang, "-O2 -fbasic-block-sections=all"),
+    (For::Clang, "-O2 -fbasic-block-address-map -fstack-size-section"),
+    (For::Clang, "-O1 -femulated-tls"),
+    (
+        For::Clang,
+        "-O2 -fPIC -fno-direct-access-external-data -fno-semantic-interposition",
+    ),
+    (For::Clang, "-O2 -fno-pic -no-pie -fdirect-access-external-data"),
 ];
 
 /// Every set of flags for every program; with `full` unset the compilers take turns.
@@ -61,6 +76,7 @@ pub(crate) fn cases(sources: &Path, full: bool) -> Result<Vec<Case>, String> {
             let [gcc, clang] = written_out(sources, program, flags)?;
             match compilers {
                 For::Gcc => cases.push(gcc),
+                For::Clang => cases.push(clang),
                 For::Both if full => cases.extend([gcc, clang]),
                 For::Both => cases.push(if (turn + number) % 2 == 0 { gcc } else { clang }),
             }

@@ -1,7 +1,7 @@
 //! The other languages: one program each, over the flags that their compilers have.
 use crate::axes::{MODEL, OPT};
 use crate::recipe::Recipe;
-use crate::tools::{AR, FPC, GCC, GCCGO, GDC, GFORTRAN, GNATBIND, LDC, NASM, OCAMLOPT, RUSTC, TCC, Tool, YASM};
+use crate::tools::{AR, FPC, GCC, GCCGO, GDC, GFORTRAN, GNAT, LDC, NASM, OCAMLOPT, RUSTC, TCC, Tool, YASM};
 
 /// One recipe a program.
 pub(crate) static RECIPES: &[Recipe] = &[
@@ -24,7 +24,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         link: "gcc {pie} b~demo.o demo.o parts.o call_back.o -L{adalib} -lgnarl -lgnat -o reference",
         load: "-L {adalib} -l gnarl -l gnat b~demo.o demo.o parts.o call_back.o",
         needs: &[&GCC],
-        ..Recipe::of("ada/shared", &GNATBIND)
+        ..Recipe::of("ada/shared", &GNAT)
     },
     Recipe {
         axes: &[OPT, &["", "-fPIC", "-fno-pic -no-pie", "-mcmodel=large"]],
@@ -32,7 +32,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         link: "gcc {pie} b~demo.o demo.o parts.o call_back.o {adalib}/libgnarl.a {adalib}/libgnat.a -o reference",
         load: "b~demo.o demo.o parts.o call_back.o {adalib}/libgnarl.a {adalib}/libgnat.a",
         needs: &[&GCC],
-        ..Recipe::of("ada/static", &GNATBIND)
+        ..Recipe::of("ada/static", &GNAT)
     },
     Recipe {
         axes: &[&["-O0", "-Ox"], &["-DPIC", "-no-pie"], &["", "-g -F dwarf"]],
@@ -112,7 +112,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         ..Recipe::of("d/static", &GDC)
     },
     Recipe {
-        axes: &[&["-O0", "-O2"], &["", "-fPIC"]],
+        axes: &[&["-O0", "-O2"]],
         steps: &[
             "gdc {flags} -I{src}/d -c {src}/d/main.d -o main.o",
             "gdc {flags} -I{src}/d -c {src}/d/other.d -o other.o",
@@ -131,7 +131,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         ..Recipe::of("d/plain", &GDC)
     },
     Recipe {
-        axes: &[&["-O0", "-O2", "-O3 -mcpu=x86-64-v3"], LDC_MODEL, &["", "-g"]],
+        axes: &[&["-O0", "-O3 -mcpu=x86-64-v3"], LDC_MODEL],
         steps: &[
             "ldc2 {flags} -I{src}/d -c {src}/d/main.d -of=main.o",
             "ldc2 {flags} -I{src}/d -c {src}/d/other.d -of=other.o",
@@ -142,7 +142,7 @@ pub(crate) static RECIPES: &[Recipe] = &[
         ..Recipe::of("d/static", &LDC)
     },
     Recipe {
-        axes: &[&["-O0", "-O2"], LDC_MODEL],
+        axes: &[&["-O0", "-O2"]],
         steps: &[
             "ldc2 {flags} -I{src}/d -c {src}/d/main.d -of=main.o",
             "ldc2 {flags} -I{src}/d -c {src}/d/other.d -of=other.o",
@@ -224,13 +224,8 @@ pub(crate) static RECIPES: &[Recipe] = &[
     Recipe {
         axes: &[
             &["-Copt-level=0", "-Copt-level=2", "-Copt-level=3 -Ctarget-cpu=x86-64-v3"],
-            &[
-                "",
-                "-Crelocation-model=static -no-pie",
-                "-Crelocation-model=pic",
-                "-Ccode-model=large",
-            ],
-            &["", "-Cdebuginfo=2", "-Ccodegen-units=1", "-Clto=fat"],
+            &["", "-Crelocation-model=static -no-pie", "-Ccode-model=large"],
+            &["", "-Cdebuginfo=2 -Crelocation-model=pic", "-Ccodegen-units=1"],
         ],
         steps: &[
             "rustc --edition 2021 {flags} --crate-type=rlib --crate-name=parts {src}/rust/parts.rs -o libparts.rlib",
@@ -262,7 +257,7 @@ const ADA_STEPS: &[&str] = &[
     "gcc {flags} -c b~demo.adb -o b~demo.o",
 ];
 
-const LDC_MODEL: &[&str] = &["", "-relocation-model=pic", "--function-sections --data-sections"];
+const LDC_MODEL: &[&str] = &["", "-relocation-model=pic -g", "--function-sections --data-sections"];
 
 const fn tcc(name: &'static str, steps: &'static [&'static str], args: &'static str) -> Recipe {
     Recipe {

@@ -26,7 +26,7 @@ tools! {
     LLD = "ld.lld-19" from "lld-19";
     AR = "ar" from "binutils";
     GFORTRAN = "gfortran" from "gfortran";
-    GNATBIND = "gnatbind" from "gnat";
+    GNAT = "gnat" from "gnat";
     NASM = "nasm" from "nasm";
     YASM = "yasm" from "yasm";
     TCC = "tcc" from "tcc";

@@ -1,14 +1,12 @@
---  Exceptions, tasks, protected objects, generics, controlled types, containers.
+--  Exceptions, tasks, protected objects, generics, controlled types, unbounded strings.
 with Ada.Command_Line;
-with Ada.Containers.Ordered_Maps;
 with Ada.Exceptions;
 with Ada.Strings.Unbounded; use Ada.Strings.Unbounded;
 with Ada.Text_IO; use Ada.Text_IO;
 with Parts;
 
 procedure Demo is
-   package Maps is new Ada.Containers.Ordered_Maps (Unbounded_String, Integer);
-   Words : Maps.Map;
+   Words : Unbounded_String := To_Unbounded_String ("linker");
    Sum   : Integer := 0;
 
    procedure Sort is new Parts.Sort (Integer, "<");
@@ -29,11 +27,8 @@ procedure Demo is
    end Adder;
 
 begin
-   Words.Insert (To_Unbounded_String ("linker"), 1);
-   Words.Insert (To_Unbounded_String ("archive"), 2);
-   for C in Words.Iterate loop
-      Put_Line (To_String (Maps.Key (C)) & Integer'Image (Words (C)));
-   end loop;
+   Append (Words, " and" & Integer'Image (Length (Words)));
+   Put_Line (To_String (Words) & " " & Integer'Image (Index (Words, "and")));
 
    Sort (Numbers);
    for N of Numbers loop

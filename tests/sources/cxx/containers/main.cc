@@ -1,10 +1,7 @@
 //#Status: 42
 // The standard library's templates: containers, strings, smart pointers, function objects.
 #include "containers.h"
-#include <algorithm>
 #include <cstdio>
-#include <functional>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <variant>
@@ -19,10 +16,11 @@ int main() {
   for (const auto &[word, count] : words)
     std::printf("%s %d\n", word.c_str(), count);
   std::vector<int> numbers(50);
-  std::iota(numbers.begin(), numbers.end(), -25);
-  std::sort(numbers.begin(), numbers.end(), [](int a, int b) { return a * a != b * b ? a * a < b * b : a < b; });
+  int next = -25, total = 0;
+  for (int &n : numbers)
+    total += n = next++;
   std::set<int> unique(numbers.begin() + 40, numbers.end());
-  std::printf("%d %d %d %zu\n", numbers[1], numbers.back(), std::accumulate(numbers.begin(), numbers.end(), 0), unique.size());
+  std::printf("%d %d %d %zu\n", numbers[1], numbers.back(), total, unique.size());
   std::function<int(int)> compose = [f = doubler(), &numbers](int x) { return f(x) + numbers[0]; };
   std::printf("function %d\n", compose(21));
   auto shared = make_shared_text("shared");

@@ -1,6 +1,6 @@
 //#Status: 42
 //#Cover: values
-// std::regex: thousands of weak symbols in two files.
+// std::regex: thousands of weak symbols.
 #include <cstdio>
 #include <regex>
 #include <string>

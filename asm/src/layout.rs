@@ -1,0 +1,575 @@
+//! Final bytes and relocations of the sections.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::encode::FixupKind;
+use crate::nop;
+use crate::section::{Fix, ItemKind, Padding, elf};
+use crate::symbol::{Binding, Operator, Place, SectionId, SymbolId, Value};
+use crate::unit::{Resolved, Unit};
+
+/// x86-64 psABI relocation numbers (table 4.9).
+pub(crate) mod r {
+    pub(crate) const NONE: u32 = 0;
+    pub(crate) const R64: u32 = 1;
+    pub(crate) const PC32: u32 = 2;
+    pub(crate) const GOT32: u32 = 3;
+    pub(crate) const PLT32: u32 = 4;
+    pub(crate) const GOTPCREL: u32 = 9;
+    pub(crate) const R32: u32 = 10;
+    pub(crate) const R32S: u32 = 11;
+    pub(crate) const R16: u32 = 12;
+    pub(crate) const PC16: u32 = 13;
+    pub(crate) const R8: u32 = 14;
+    pub(crate) const PC8: u32 = 15;
+    pub(crate) const DTPOFF64: u32 = 17;
+    pub(crate) const TPOFF64: u32 = 18;
+    pub(crate) const TLSGD: u32 = 19;
+    pub(crate) const TLSLD: u32 = 20;
+    pub(crate) const DTPOFF32: u32 = 21;
+    pub(crate) const GOTTPOFF: u32 = 22;
+    pub(crate) const TPOFF32: u32 = 23;
+    pub(crate) const PC64: u32 = 24;
+    pub(crate) const GOTOFF64: u32 = 25;
+    pub(crate) const GOTPC32: u32 = 26;
+    pub(crate) const GOT64: u32 = 27;
+    pub(crate) const GOTPCREL64: u32 = 28;
+    pub(crate) const GOTPC64: u32 = 29;
+    pub(crate) const GOTPLT64: u32 = 30;
+    pub(crate) const PLTOFF64: u32 = 31;
+    pub(crate) const SIZE32: u32 = 32;
+    pub(crate) const SIZE64: u32 = 33;
+    pub(crate) const GOTPC32_TLSDESC: u32 = 34;
+    pub(crate) const TLSDESC_CALL: u32 = 35;
+    pub(crate) const GOTPCRELX: u32 = 41;
+    pub(crate) const REX_GOTPCRELX: u32 = 42;
+}
+
+/// What a relocation refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    None,
+    Symbol(SymbolId),
+    Section(SectionId),
+}
+
+/// A relocation of the object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reloc {
+    pub(crate) offset: u64,
+    pub(crate) kind: u32,
+    pub(crate) target: Target,
+    pub(crate) addend: i64,
+}
+
+/// A section's final bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Image {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) size: u64,
+    pub(crate) relocs: Vec<Reloc>,
+}
+
+/// What goes into a place: bytes, and a relocation where they are not the whole truth.
+enum Filled {
+    Bytes(i64),
+    Reloc { kind: u32, target: Target, addend: i64 },
+}
+
+impl Unit {
+    /// The final bytes of every section, in order. Call after relaxation.
+    pub(crate) fn images(&mut self) -> Vec<Image> {
+        (0..self.sections.len() as SectionId).map(|id| self.image(id)).collect()
+    }
+
+    fn image(&mut self, id: SectionId) -> Image {
+        let mut image = Image {
+            size: self.sections[id as usize].size(),
+            ..Image::default()
+        };
+        if self.sections[id as usize].parent.is_some() {
+            return image;
+        }
+        let section = &mut self.sections[id as usize];
+        if section.is_nobits() {
+            if let Some(fix) = section.fixes.first() {
+                let line = fix.line;
+                self.problem(line, "a value that is not zero in a section without bytes");
+            }
+            return image;
+        }
+        if section.items.is_empty() {
+            image.bytes = core::mem::take(&mut section.bytes);
+        } else {
+            self.write_items(id, &mut image);
+        }
+        self.apply_fixes(id, &mut image);
+        self.explicit_relocs(id, &mut image);
+        image
+    }
+
+    /// The fixed bytes with the items between them.
+    fn write_items(&mut self, id: SectionId, image: &mut Image) {
+        let fixed = core::mem::take(&mut self.sections[id as usize].bytes);
+        let items = core::mem::take(&mut self.sections[id as usize].items);
+        let out = &mut image.bytes;
+        out.reserve_exact(usize::try_from(image.size).unwrap_or(0));
+        let mut from = 0;
+        for item in &items {
+            let to = item.offset as usize;
+            out.extend_from_slice(&fixed[from..to]);
+            from = to;
+            match item.kind {
+                ItemKind::Jump { opcode, long, target } => {
+                    let position = out.len() as u64;
+                    write_jump_opcode(out, opcode, long);
+                    let size = if long { 4 } else { 1 };
+                    let fix = Fix {
+                        offset: out.len() as u64,
+                        value: target,
+                        item: 0,
+                        line: item.line,
+                        size,
+                        to_end: size,
+                        relaxable: 0,
+                        kind: FixupKind::Branch,
+                    };
+                    out.resize(out.len() + size as usize, 0);
+                    let stays = !long || self.jump_stays(id, &target);
+                    self.apply(
+                        id,
+                        &fix,
+                        position + u64::from(jump_opcode_size(opcode, long)),
+                        stays,
+                        out,
+                        &mut image.relocs,
+                    );
+                }
+                ItemKind::Align { padding, .. } => pad(out, padding, item.size as usize),
+                ItemKind::Leb { value, signed } => {
+                    let value = self.constant(&value).unwrap_or(0);
+                    put_leb(out, value, signed, item.size as usize);
+                }
+                ItemKind::Space { value, unit, .. } => fill(out, value, unit, item.size as usize),
+                ItemKind::Org { fill, .. } => out.resize(out.len() + item.size as usize, fill),
+            }
+        }
+        out.extend_from_slice(&fixed[from..]);
+        self.sections[id as usize].items = items;
+    }
+
+    /// Whether a long jump still ends in its own section.
+    fn jump_stays(&self, id: SectionId, target: &Value) -> bool {
+        let symbol = self.symbols.get(target.plus);
+        let preemptible = match target.operator {
+            Operator::None => matches!(symbol.binding, Binding::Weak | Binding::Unique),
+            Operator::Plt => !matches!(symbol.binding, Binding::Default | Binding::Local) && symbol.visibility == 0,
+            _ => true,
+        };
+        !preemptible
+            && symbol.kind != elf::STT_GNU_IFUNC
+            && matches!(self.resolve(target), Ok(Resolved::Section(section, _)) if section == id)
+    }
+
+    fn apply_fixes(&mut self, id: SectionId, image: &mut Image) {
+        let fixes = core::mem::take(&mut self.sections[id as usize].fixes);
+        // Jumps among the items have put theirs already; the result is in order of offsets again.
+        let in_order = image.relocs.is_empty();
+        for fix in &fixes {
+            let position = self.sections[id as usize].position(fix.offset, fix.item);
+            self.apply(id, fix, position, false, &mut image.bytes, &mut image.relocs);
+        }
+        if !in_order {
+            image.relocs.sort_by_key(|reloc| reloc.offset);
+        }
+    }
+
+    /// Fills one place. `local`: a branch that is known to need no relocation.
+    fn apply(
+        &mut self,
+        id: SectionId,
+        fix: &Fix,
+        position: u64,
+        local: bool,
+        bytes: &mut [u8],
+        relocs: &mut Vec<Reloc>,
+    ) {
+        match self.fill_in(id, fix, position, local) {
+            Ok(Filled::Bytes(value)) => {
+                if let Err(message) = check_range(value, fix) {
+                    self.problem(fix.line, message);
+                }
+                let at = position as usize;
+                bytes[at..at + fix.size as usize].copy_from_slice(&value.to_le_bytes()[..fix.size as usize]);
+            }
+            Ok(Filled::Reloc { kind, target, addend }) => {
+                if let Target::Symbol(symbol) = target {
+                    self.symbols.get_mut(symbol).used = true;
+                }
+                relocs.push(Reloc {
+                    offset: position,
+                    kind,
+                    target,
+                    addend,
+                });
+            }
+            Err(message) => self.problem(fix.line, message),
+        }
+    }
+
+    fn fill_in(&mut self, id: SectionId, fix: &Fix, position: u64, local: bool) -> Result<Filled, String> {
+        let value = fix.value;
+        let relative = matches!(fix.kind, FixupKind::Relative | FixupKind::Branch);
+        let after = position as i64 + i64::from(fix.to_end);
+        if value.operator == Operator::None && value.minus == 0 && value.tree == 0 {
+            let symbol = self.symbols.get(value.plus);
+            let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique)
+                || symbol.kind == elf::STT_GNU_IFUNC;
+            if value.plus != 0 && exported && !local {
+                return self.relocation(fix, value.plus, value.addend, after - position as i64, relative);
+            }
+        }
+        if value.operator != Operator::None {
+            return self.operator_relocation(id, fix, after, local);
+        }
+        let resolved = match self.resolve(&value) {
+            Ok(resolved) => resolved,
+            Err(error) => return self.difference(id, fix, position).ok_or(error),
+        };
+        let to_place = after - position as i64;
+        match resolved {
+            Resolved::Constant(value) if !relative => Ok(Filled::Bytes(value)),
+            Resolved::Constant(value) => {
+                let kind = if fix.kind == FixupKind::Branch && fix.size == 4 {
+                    r::PC32
+                } else {
+                    relative_kind(fix.size)?
+                };
+                Ok(Filled::Reloc {
+                    kind,
+                    target: Target::None,
+                    addend: value - to_place,
+                })
+            }
+            Resolved::Section(section, offset) if relative && section == id => Ok(Filled::Bytes(offset - after)),
+            Resolved::Section(section, offset) => {
+                let kind = if relative {
+                    relative_kind(fix.size)?
+                } else {
+                    absolute_kind(fix)?
+                };
+                let adjust = if relative { to_place } else { 0 };
+                let (target, addend) = self.target_of(value.plus, section, offset, value.addend, relative);
+                Ok(Filled::Reloc {
+                    kind,
+                    target,
+                    addend: addend - adjust,
+                })
+            }
+            Resolved::Symbol(symbol, addend) => self.relocation(fix, symbol, addend, to_place, relative),
+        }
+    }
+
+    /// Against a symbol that keeps its name.
+    fn relocation(
+        &self,
+        fix: &Fix,
+        symbol: SymbolId,
+        addend: i64,
+        to_place: i64,
+        relative: bool,
+    ) -> Result<Filled, String> {
+        let is_got = self.symbols.name(symbol) == b"_GLOBAL_OFFSET_TABLE_";
+        let kind = match (relative, fix.size) {
+            _ if is_got && fix.size == 8 => r::GOTPC64,
+            _ if is_got && fix.size == 4 => r::GOTPC32,
+            (true, 4) if fix.kind == FixupKind::Branch => r::PLT32,
+            (true, size) => relative_kind(size)?,
+            (false, _) => absolute_kind(fix)?,
+        };
+        // A GOT-relative value in an absolute place is relative to the instruction's start, which GNU as writes so.
+        let adjust = if relative { to_place } else { 0 };
+        Ok(Filled::Reloc {
+            kind,
+            target: Target::Symbol(symbol),
+            addend: addend - adjust,
+        })
+    }
+
+    /// The section symbol with the label's offset, or the label itself where that would change the meaning: in
+    /// mergeable sections (an addend there selects another string) and thread-local ones.
+    fn target_of(
+        &self,
+        symbol: SymbolId,
+        section: SectionId,
+        offset: i64,
+        addend: i64,
+        relative: bool,
+    ) -> (Target, i64) {
+        let flags = self.sections[section as usize].flags;
+        let keep =
+            symbol != 0 && (flags & elf::SHF_TLS != 0 || (flags & elf::SHF_MERGE != 0 && (relative || addend != 0)));
+        match self.label_behind(symbol) {
+            Some((label, label_offset)) if keep => (Target::Symbol(label), offset - label_offset),
+            _ => (Target::Section(section), offset),
+        }
+    }
+
+    /// The label that a symbol is, through `.set`, and its offset.
+    fn label_behind(&self, symbol: SymbolId) -> Option<(SymbolId, i64)> {
+        match self.resolve_symbol(symbol).ok()? {
+            Resolved::Section(_, offset) => Some((symbol, offset)),
+            _ => None,
+        }
+    }
+
+    /// `a - b` where b is in this section: relative to here.
+    fn difference(&mut self, id: SectionId, fix: &Fix, position: u64) -> Option<Filled> {
+        let value = self.fold(&fix.value, 0)?;
+        if value.tree != 0 || value.minus == 0 || value.plus == 0 {
+            return None;
+        }
+        let Ok(Resolved::Section(section, offset)) = self.resolve_symbol(value.minus) else {
+            return None;
+        };
+        if section != id {
+            return None;
+        }
+        let addend = value.addend + position as i64 - offset;
+        let is_got = self.symbols.name(value.plus) == b"_GLOBAL_OFFSET_TABLE_";
+        let kind = match fix.size {
+            8 if is_got => r::GOTPC64,
+            4 if is_got => r::GOTPC32,
+            size => relative_kind(size).ok()?,
+        };
+        let symbol = self.symbols.get(value.plus);
+        let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique);
+        match self.resolve_symbol(value.plus).ok()? {
+            Resolved::Section(section, offset) if !exported => {
+                let (target, base) = self.target_of(value.plus, section, offset, value.addend, true);
+                Some(Filled::Reloc {
+                    kind,
+                    target,
+                    addend: base + addend,
+                })
+            }
+            Resolved::Constant(_) => None,
+            Resolved::Symbol(symbol, more) => Some(Filled::Reloc {
+                kind,
+                target: Target::Symbol(symbol),
+                addend: addend + more,
+            }),
+            Resolved::Section(..) => Some(Filled::Reloc {
+                kind,
+                target: Target::Symbol(value.plus),
+                addend,
+            }),
+        }
+    }
+
+    /// `symbol@PLT` and so on.
+    fn operator_relocation(&mut self, id: SectionId, fix: &Fix, after: i64, local: bool) -> Result<Filled, String> {
+        use Operator as O;
+        let value = self.fold(&fix.value, 0).unwrap_or(fix.value);
+        if value.minus != 0 || value.tree != 0 || value.plus == 0 {
+            return Err(String::from("a relocation operator takes a symbol and a constant"));
+        }
+        let relative = matches!(fix.kind, FixupKind::Relative | FixupKind::Branch);
+        let to_place = i64::from(fix.to_end);
+        let symbol = self.symbols.get(value.plus);
+        let here = matches!(symbol.place, Place::Label { .. } | Place::Equal(_));
+        let private = matches!(symbol.binding, Binding::Default | Binding::Local) && symbol.kind != elf::STT_GNU_IFUNC;
+        if value.operator == O::Plt && here && (private || local) {
+            // Nobody can preempt it, so this is a plain branch.
+            let plain = Fix {
+                value: Value {
+                    operator: O::None,
+                    ..value
+                },
+                ..*fix
+            };
+            return self.fill_in(id, &plain, (after - to_place) as u64, local);
+        }
+        let kind = operator_kind(value.operator, fix, relative)?;
+        if value.operator.is_tls() && self.symbols.get(value.plus).kind == 0 {
+            self.symbols.get_mut(value.plus).kind = elf::STT_TLS;
+        }
+        let adjust = if relative { to_place } else { 0 };
+        if here && private && matches!(value.operator, O::Pltoff | O::Got) && fix.size == 8 {
+            // GNU as turns these two into section plus offset.
+            if let Ok(Resolved::Section(section, offset)) = self.resolve_symbol(value.plus) {
+                return Ok(Filled::Reloc {
+                    kind,
+                    target: Target::Section(section),
+                    addend: offset + value.addend - adjust,
+                });
+            }
+        }
+        Ok(Filled::Reloc {
+            kind,
+            target: Target::Symbol(value.plus),
+            addend: value.addend - adjust,
+        })
+    }
+
+    /// `.reloc offset, type, value`
+    fn explicit_relocs(&mut self, id: SectionId, image: &mut Image) {
+        let explicit = core::mem::take(&mut self.sections[id as usize].explicit);
+        if explicit.is_empty() {
+            return;
+        }
+        for reloc in explicit {
+            let offset = match self.resolve(&reloc.offset) {
+                Ok(Resolved::Constant(offset)) => offset,
+                Ok(Resolved::Section(section, offset)) if section == id => offset,
+                _ => {
+                    self.problem(reloc.line, "the offset of .reloc is not in this section");
+                    continue;
+                }
+            };
+            let (target, addend) = match self.resolve(&reloc.value) {
+                Ok(Resolved::Constant(addend)) => (Target::None, addend),
+                Ok(Resolved::Symbol(symbol, addend)) => (Target::Symbol(symbol), addend),
+                Ok(Resolved::Section(section, addend)) => {
+                    let symbol = self.symbols.get(reloc.value.plus);
+                    if matches!(symbol.binding, Binding::Default | Binding::Local) {
+                        (Target::Section(section), addend)
+                    } else {
+                        (Target::Symbol(reloc.value.plus), reloc.value.addend)
+                    }
+                }
+                Err(message) => {
+                    self.problem(reloc.line, message);
+                    continue;
+                }
+            };
+            if let Target::Symbol(symbol) = target {
+                self.symbols.get_mut(symbol).used = true;
+            }
+            image.relocs.push(Reloc {
+                offset: offset as u64,
+                kind: reloc.kind,
+                target,
+                addend,
+            });
+        }
+        image.relocs.sort_by_key(|reloc| reloc.offset);
+    }
+}
+
+fn absolute_kind(fix: &Fix) -> Result<u32, String> {
+    match fix.size {
+        8 => Ok(r::R64),
+        4 if fix.kind == FixupKind::AbsoluteSigned => Ok(r::R32S),
+        4 => Ok(r::R32),
+        2 => Ok(r::R16),
+        1 => Ok(r::R8),
+        size => Err(alloc::format!("there is no relocation of {size} bytes")),
+    }
+}
+
+fn relative_kind(size: u8) -> Result<u32, String> {
+    match size {
+        8 => Ok(r::PC64),
+        4 => Ok(r::PC32),
+        2 => Ok(r::PC16),
+        1 => Ok(r::PC8),
+        size => Err(alloc::format!("there is no relative relocation of {size} bytes")),
+    }
+}
+
+fn operator_kind(operator: Operator, fix: &Fix, relative: bool) -> Result<u32, String> {
+    use Operator as O;
+    Ok(match (operator, fix.size) {
+        (O::Plt, 4) => r::PLT32,
+        (O::Gotpcrel, 4) => match fix.relaxable {
+            _ if !relative => r::GOTPCREL,
+            0 => r::GOTPCREL,
+            1 => r::GOTPCRELX,
+            _ => r::REX_GOTPCRELX,
+        },
+        (O::GotpcrelNorelax, 4) => r::GOTPCREL,
+        (O::Gotpcrel, 8) => r::GOTPCREL64,
+        (O::Got, 4) => r::GOT32,
+        (O::Got, 8) => r::GOT64,
+        (O::Gotoff, 8) => r::GOTOFF64,
+        (O::Pltoff, 8) => r::PLTOFF64,
+        (O::Gotplt, 8) => r::GOTPLT64,
+        (O::Tlsgd, 4) => r::TLSGD,
+        (O::Tlsld, 4) => r::TLSLD,
+        (O::Gottpoff, 4) => r::GOTTPOFF,
+        (O::Tpoff, 4) => r::TPOFF32,
+        (O::Tpoff, 8) => r::TPOFF64,
+        (O::Dtpoff, 4) => r::DTPOFF32,
+        (O::Dtpoff, 8) => r::DTPOFF64,
+        (O::Tlsdesc, 4) => r::GOTPC32_TLSDESC,
+        (O::Tlscall, _) => r::TLSDESC_CALL,
+        (O::Size, 4) => r::SIZE32,
+        (O::Size, 8) => r::SIZE64,
+        (O::Foreign, _) => return Err(String::from("this relocation operator is for 32-bit code")),
+        (_, size) => return Err(alloc::format!("this relocation operator does not fit {size} bytes")),
+    })
+}
+
+/// Whether a known value fits its place, as unsigned or as signed.
+fn check_range(value: i64, fix: &Fix) -> Result<(), String> {
+    let bits = u32::from(fix.size) * 8;
+    if bits >= 64 {
+        return Ok(());
+    }
+    let low = -(1i64 << (bits - 1));
+    let high = match fix.kind {
+        FixupKind::Relative | FixupKind::Branch | FixupKind::AbsoluteSigned => (1i64 << (bits - 1)) - 1,
+        FixupKind::Absolute => (1i64 << bits) - 1,
+    };
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(alloc::format!("the value {value:#x} does not fit {bits} bits"))
+}
+
+fn jump_opcode_size(opcode: u8, long: bool) -> u8 {
+    if long && opcode != 0xeb { 2 } else { 1 }
+}
+
+fn write_jump_opcode(out: &mut Vec<u8>, opcode: u8, long: bool) {
+    match (long, opcode) {
+        (false, _) => out.push(opcode),
+        (true, 0xeb) => out.push(0xe9),
+        (true, _) => out.extend([0x0f, opcode + 0x10]),
+    }
+}
+
+fn pad(out: &mut Vec<u8>, padding: Padding, count: usize) {
+    match padding {
+        Padding::Code => nop::fill(out, count),
+        Padding::Value { value, size } => {
+            // What does not fill a whole unit is zero and comes first.
+            let unit = size as usize;
+            out.resize(out.len() + count % unit, 0);
+            fill(out, value, size, count - count % unit);
+        }
+    }
+}
+
+fn fill(out: &mut Vec<u8>, value: u64, unit: u8, count: usize) {
+    if value == 0 || unit == 1 {
+        out.resize(out.len() + count, value as u8);
+        return;
+    }
+    let bytes = value.to_le_bytes();
+    for index in 0..count {
+        out.push(bytes.get(index % unit as usize).copied().unwrap_or(0));
+    }
+}
+
+/// LEB128 in exactly so many bytes.
+pub(crate) fn put_leb(out: &mut Vec<u8>, value: i64, signed: bool, size: usize) {
+    let mut rest = value;
+    for index in 0..size {
+        let more = if index + 1 < size { 0x80 } else { 0 };
+        out.push(rest as u8 & 0x7f | more);
+        rest = if signed { rest >> 7 } else { ((rest as u64) >> 7) as i64 };
+    }
+}

@@ -1,0 +1,227 @@
+//! Sizes of the variable items: GNU as's relaxation.
+//!
+//! Jumps start short and only grow. One pass walks a section in order and carries how far everything behind has moved
+//! (`stretch`); a target that lies ahead is taken to move along, unless an alignment stands between, which may absorb
+//! it. Passes repeat until nothing changes.
+
+use alloc::string::String;
+
+use crate::section::ItemKind;
+use crate::symbol::{Binding, Operator, Place, SectionId, Value};
+use crate::unit::{Resolved, Unit};
+
+/// More passes than this and alignments or LEB128 values are chasing each other.
+const MOST_PASSES: u32 = 200;
+
+/// How many bytes to the next multiple.
+fn padding(position: u64, align: u64, most: u64) -> u64 {
+    let need = position.wrapping_neg() & (align - 1);
+    if most != 0 && need > most { 0 } else { need }
+}
+
+/// Bytes of an unsigned LEB128 number (DWARF 5, 7.6).
+pub(crate) fn uleb_size(value: u64) -> u64 {
+    u64::from((64 - (value | 1).leading_zeros()).div_ceil(7))
+}
+
+/// Bytes of a signed LEB128 number.
+pub(crate) fn sleb_size(value: i64) -> u64 {
+    let magnitude = if value < 0 { !value } else { value } as u64;
+    u64::from((65 - magnitude.leading_zeros()).div_ceil(7))
+}
+
+impl Unit {
+    /// Gives every item its size.
+    pub(crate) fn relax(&mut self) {
+        for section in 0..self.sections.len() {
+            self.start(section as SectionId);
+        }
+        for _ in 0..MOST_PASSES {
+            let mut changed = false;
+            for section in 0..self.sections.len() {
+                if self.sections[section].items.is_empty() {
+                    continue;
+                }
+                for _ in 0..MOST_PASSES {
+                    if !self.pass(section as SectionId) {
+                        break;
+                    }
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    /// First sizes: short jumps, one-byte LEBs, alignments as they come.
+    fn start(&mut self, id: SectionId) {
+        let count = self.sections[id as usize].items.len();
+        let section = &mut self.sections[id as usize];
+        section.growth = alloc::vec![0; count + 1];
+        section.regions = alloc::vec![0; count + 1];
+        for index in 0..count {
+            let item = self.sections[id as usize].items[index];
+            let growth = self.sections[id as usize].growth[index];
+            let (size, starts_region) = match item.kind {
+                ItemKind::Jump { opcode, target, .. } => {
+                    let far = !self.stays_here(id, &target);
+                    if let ItemKind::Jump { long, .. } = &mut self.sections[id as usize].items[index].kind {
+                        *long = far;
+                    }
+                    (jump_size(opcode, far), false)
+                }
+                ItemKind::Align { align, most, .. } => (padding(item.offset + growth, align, most), true),
+                ItemKind::Leb { .. } => (1, false),
+                ItemKind::Space { count, unit, .. } => (
+                    self.constant_now(&count).unwrap_or(0).max(0) as u64 * u64::from(unit),
+                    true,
+                ),
+                ItemKind::Org { .. } => (0, true),
+            };
+            let section = &mut self.sections[id as usize];
+            section.items[index].size = size;
+            section.growth[index + 1] = growth + size;
+            section.regions[index + 1] = section.regions[index] + u32::from(starts_region);
+        }
+    }
+
+    /// Whether a branch to this target needs no relocation.
+    fn stays_here(&self, id: SectionId, target: &Value) -> bool {
+        if target.minus != 0 || target.tree != 0 {
+            return matches!(self.resolve(target), Ok(Resolved::Section(section, _)) if section == id);
+        }
+        let symbol = self.symbols.get(target.plus);
+        let preemptible = match target.operator {
+            Operator::None => matches!(symbol.binding, Binding::Weak | Binding::Unique),
+            // With @PLT the source says that a global symbol may be another one at run time.
+            Operator::Plt => !matches!(symbol.binding, Binding::Default | Binding::Local) && symbol.visibility == 0,
+            _ => true,
+        };
+        if preemptible || symbol.kind == crate::section::elf::STT_GNU_IFUNC {
+            return false;
+        }
+        match symbol.place {
+            Place::Label { section, .. } => section == id,
+            Place::Equal(_) => matches!(self.resolve(target), Ok(Resolved::Section(section, _)) if section == id),
+            _ => false,
+        }
+    }
+
+    /// One walk over a section. Returns whether anything changed.
+    fn pass(&mut self, id: SectionId) -> bool {
+        let count = self.sections[id as usize].items.len();
+        let mut stretch = 0i64;
+        let mut changed = false;
+        for index in 0..count {
+            let section = &mut self.sections[id as usize];
+            section.growth[index] = section.growth[index].wrapping_add_signed(stretch);
+            let item = section.items[index];
+            let position = item.offset + section.growth[index];
+            let size = match item.kind {
+                ItemKind::Jump { long: true, .. } => continue,
+                ItemKind::Jump { opcode, target, .. } => {
+                    if self.reaches(id, index, position, &target, stretch) {
+                        continue;
+                    }
+                    if let ItemKind::Jump { long, .. } = &mut self.sections[id as usize].items[index].kind {
+                        *long = true;
+                    }
+                    jump_size(opcode, true)
+                }
+                ItemKind::Align { align, most, .. } => padding(position, align, most),
+                ItemKind::Leb { value, signed } => match self.constant(&value) {
+                    Ok(value) if signed => sleb_size(value),
+                    Ok(value) => uleb_size(value as u64),
+                    Err(_) => item.size,
+                },
+                ItemKind::Space { count, unit, .. } => match self.constant(&count) {
+                    Ok(count) => count.max(0) as u64 * u64::from(unit),
+                    Err(_) => item.size,
+                },
+                ItemKind::Org { target, .. } => match self.resolve(&target) {
+                    Ok(Resolved::Constant(to)) => (to as u64).saturating_sub(position),
+                    Ok(Resolved::Section(section, to)) if section == id => (to as u64).saturating_sub(position),
+                    _ => 0,
+                },
+            };
+            if size != item.size {
+                changed = true;
+                stretch += size as i64 - item.size as i64;
+                self.sections[id as usize].items[index].size = size;
+            }
+        }
+        let last = &mut self.sections[id as usize].growth[count];
+        *last = last.wrapping_add_signed(stretch);
+        changed
+    }
+
+    /// Whether the short form of the jump at `position`, the `index`th item, reaches its target.
+    fn reaches(&self, id: SectionId, index: usize, position: u64, target: &Value, stretch: i64) -> bool {
+        let section = &self.sections[id as usize];
+        let (mut to, ahead) = match self.symbols.get(target.plus).place {
+            Place::Label { offset, item, .. } if target.minus == 0 && target.tree == 0 => (
+                section.position(offset, item) as i64 + target.addend,
+                item as usize > index,
+            ),
+            _ => match self.resolve(target) {
+                Ok(Resolved::Section(_, to)) => (to, to as u64 > position),
+                _ => return true,
+            },
+        };
+        if ahead && stretch != 0 {
+            let same_region = match self.symbols.get(target.plus).place {
+                Place::Label { item, .. } => section.regions[item as usize] == section.regions[index],
+                _ => false,
+            };
+            if stretch < 0 || same_region {
+                to += stretch;
+            } else if to < position as i64 + 1 {
+                return true;
+            }
+        }
+        (-128..=127).contains(&(to - (position as i64 + 2)))
+    }
+
+    /// Complains about items whose values never became known.
+    pub(crate) fn check_items(&mut self) {
+        let mut found: alloc::vec::Vec<(u32, String)> = alloc::vec::Vec::new();
+        for (id, section) in self.sections.iter().enumerate() {
+            for (index, item) in section.items.iter().enumerate() {
+                let result = match item.kind {
+                    ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()),
+                    ItemKind::Space { count, .. } => match self.constant(&count) {
+                        Ok(count) if count < 0 => Err(alloc::format!("a negative count: {count}")),
+                        other => other.map(|_| ()),
+                    },
+                    ItemKind::Org { target, .. } => {
+                        let position = section.position(item.offset, index as u32);
+                        match self.resolve(&target) {
+                            Ok(Resolved::Constant(to)) if to as u64 >= position => Ok(()),
+                            Ok(Resolved::Section(s, to)) if s as usize == id && to as u64 >= position => Ok(()),
+                            Ok(_) => Err(String::from(".org goes backwards or leaves its section")),
+                            Err(error) => Err(error),
+                        }
+                    }
+                    _ => Ok(()),
+                };
+                if let Err(message) = result {
+                    found.push((item.line, message));
+                }
+            }
+        }
+        for (line, message) in found {
+            self.problem(line, message);
+        }
+    }
+}
+
+/// Size of a jump: `eb`, `7x` with 8 bits; `e9`, `0f 8x` with 32.
+pub(crate) fn jump_size(opcode: u8, long: bool) -> u64 {
+    match (long, opcode) {
+        (false, _) => 2,
+        (true, 0xeb) => 5,
+        (true, _) => 6,
+    }
+}

@@ -1,0 +1,20 @@
+//! Tiles.
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[&str] = &[
+    "ldtilecfg M : VEX.128.NP.0F38.W0 49 /0",
+    "sttilecfg M : VEX.128.66.0F38.W0 49 /0",
+    "tilerelease : VEX.128.NP.0F38.W0 49 C0",
+    "tilezero T : VEX.128.F2.0F38.W0 49",
+    "tileloadd T,M : VEX.128.F2.0F38.W0 4B sib",
+    "tileloaddt1 T,M : VEX.128.66.0F38.W0 4B sib",
+    "tilestored M,T : VEX.128.F3.0F38.W0 4B sib",
+    "tdpbf16ps T,t,u : VEX.128.F3.0F38.W0 5C",
+    "tdpfp16ps T,t,u : VEX.128.F2.0F38.W0 5C",
+    "tdpbssd T,t,u : VEX.128.F2.0F38.W0 5E",
+    "tdpbsud T,t,u : VEX.128.F3.0F38.W0 5E",
+    "tdpbusd T,t,u : VEX.128.66.0F38.W0 5E",
+    "tdpbuud T,t,u : VEX.128.NP.0F38.W0 5E",
+    "tcmmimfp16ps T,t,u : VEX.128.66.0F38.W0 6C",
+    "tcmmrlfp16ps T,t,u : VEX.128.NP.0F38.W0 6C",
+];

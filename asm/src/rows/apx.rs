@@ -1,0 +1,5 @@
+//! Advanced Performance Extensions: instructions that only they have.
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[&str] = &[
+];

@@ -1,0 +1,362 @@
+//! Symbols and the values made of them.
+
+use alloc::vec::Vec;
+
+/// A symbol's number; 0 is none.
+pub(crate) type SymbolId = u32;
+/// A section's number.
+pub(crate) type SectionId = u32;
+
+/// `@PLT` and its kin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Operator {
+    #[default]
+    None,
+    Plt,
+    Gotpcrel,
+    GotpcrelNorelax,
+    Got,
+    Gotoff,
+    Pltoff,
+    Gotplt,
+    Tlsgd,
+    Tlsld,
+    Gottpoff,
+    Tpoff,
+    Dtpoff,
+    Tlsdesc,
+    Tlscall,
+    Size,
+    /// `@gotntpoff` and others of 32-bit code: known, and refused with a reason.
+    Foreign,
+}
+
+impl Operator {
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        let mut lower = [0u8; 16];
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        Some(match &*lower {
+            b"plt" => Self::Plt,
+            b"gotpcrel" => Self::Gotpcrel,
+            b"gotpcrel_norelax" => Self::GotpcrelNorelax,
+            b"got" => Self::Got,
+            b"gotoff" => Self::Gotoff,
+            b"pltoff" => Self::Pltoff,
+            b"gotplt" => Self::Gotplt,
+            b"tlsgd" => Self::Tlsgd,
+            b"tlsld" => Self::Tlsld,
+            b"gottpoff" => Self::Gottpoff,
+            b"tpoff" => Self::Tpoff,
+            b"dtpoff" => Self::Dtpoff,
+            b"tlsdesc" => Self::Tlsdesc,
+            b"tlscall" => Self::Tlscall,
+            b"size" => Self::Size,
+            b"tlsldm" | b"gotntpoff" | b"indntpoff" | b"ntpoff" | b"secrel32" => Self::Foreign,
+            _ => return None,
+        })
+    }
+
+    /// Whether the symbol has to be a thread-local one.
+    pub(crate) const fn is_tls(self) -> bool {
+        matches!(
+            self,
+            Self::Tlsgd | Self::Tlsld | Self::Gottpoff | Self::Tpoff | Self::Dtpoff | Self::Tlsdesc | Self::Tlscall
+        )
+    }
+}
+
+/// `plus - minus + addend`, or a tree where that is not enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Value {
+    pub(crate) addend: i64,
+    pub(crate) plus: SymbolId,
+    pub(crate) minus: SymbolId,
+    /// Number of the tree plus one, or 0. A tree stands alone, with an addend at most.
+    pub(crate) tree: u32,
+    pub(crate) operator: Operator,
+}
+
+impl Value {
+    pub(crate) const fn constant(addend: i64) -> Self {
+        Self {
+            addend,
+            plus: 0,
+            minus: 0,
+            tree: 0,
+            operator: Operator::None,
+        }
+    }
+
+    pub(crate) const fn symbol(plus: SymbolId) -> Self {
+        Self {
+            addend: 0,
+            plus,
+            minus: 0,
+            tree: 0,
+            operator: Operator::None,
+        }
+    }
+
+    pub(crate) const fn as_constant(&self) -> Option<i64> {
+        if self.plus == 0 && self.minus == 0 && self.tree == 0 {
+            Some(self.addend)
+        } else {
+            None
+        }
+    }
+}
+
+/// An operation on values that cannot be folded when it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tree {
+    pub(crate) operation: Operation,
+    pub(crate) left: Value,
+    pub(crate) right: Value,
+}
+
+/// The operators of expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    ShiftLeft,
+    ShiftRight,
+    And,
+    Or,
+    Xor,
+    OrNot,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    LogicalAnd,
+    LogicalOr,
+    Negate,
+    Not,
+    LogicalNot,
+}
+
+impl Operation {
+    /// The result, in 64 bits that wrap; `None` for a division by zero. Comparisons yield -1 for true, as GNU as has it.
+    pub(crate) fn apply(self, a: i64, b: i64) -> Option<i64> {
+        let truth = |t: bool| -i64::from(t);
+        Some(match self {
+            Self::Add => a.wrapping_add(b),
+            Self::Subtract => a.wrapping_sub(b),
+            Self::Multiply => a.wrapping_mul(b),
+            Self::Divide => a.checked_div(b).or((b != 0).then_some(i64::MIN))?,
+            Self::Remainder => a.checked_rem(b).or((b != 0).then_some(0))?,
+            Self::ShiftLeft if !(0..64).contains(&b) => 0,
+            Self::ShiftLeft => a << b,
+            Self::ShiftRight if !(0..64).contains(&b) => 0,
+            Self::ShiftRight => ((a as u64) >> b) as i64,
+            Self::And => a & b,
+            Self::Or => a | b,
+            Self::Xor => a ^ b,
+            Self::OrNot => a | !b,
+            Self::Equal => truth(a == b),
+            Self::NotEqual => truth(a != b),
+            Self::Less => truth(a < b),
+            Self::LessEqual => truth(a <= b),
+            Self::Greater => truth(a > b),
+            Self::GreaterEqual => truth(a >= b),
+            Self::LogicalAnd => i64::from(a != 0 && b != 0),
+            Self::LogicalOr => i64::from(a != 0 || b != 0),
+            Self::Negate => a.wrapping_neg(),
+            Self::Not => !a,
+            Self::LogicalNot => i64::from(a == 0),
+        })
+    }
+}
+
+/// Where a symbol is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Undefined,
+    /// At this offset among the fixed bytes of a section, after this many of its variable items.
+    Label {
+        section: SectionId,
+        offset: u64,
+        item: u32,
+    },
+    /// `.set`
+    Equal(Value),
+    Common {
+        size: u64,
+        align: u64,
+    },
+}
+
+/// STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// Nobody said: local if defined, else global.
+    #[default]
+    Default,
+    /// `.local`
+    Local,
+    Global,
+    Weak,
+    Unique,
+}
+
+/// A symbol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Symbol {
+    /// Where the name is in the names' text.
+    name: (u32, u32),
+    pub(crate) place: Place,
+    pub(crate) binding: Binding,
+    /// STV_*
+    pub(crate) visibility: u8,
+    /// STT_*
+    pub(crate) kind: u8,
+    /// Set by `.size`.
+    pub(crate) size: Value,
+    /// Referred to by anything but its own directives.
+    pub(crate) used: bool,
+    /// A temporary of the assembler: dot, a numeric label. Never in the symbol table.
+    pub(crate) anonymous: bool,
+    /// Set by `.set` more than once, or with `.`: its value is taken at each use.
+    pub(crate) redefinable: bool,
+    /// `.weakref`
+    pub(crate) weakref: bool,
+}
+
+impl Symbol {
+    pub(crate) fn is_defined(&self) -> bool {
+        !matches!(self.place, Place::Undefined | Place::Common { .. })
+    }
+}
+
+/// All symbols, by number and by name.
+#[derive(Debug)]
+pub(crate) struct Symbols {
+    text: Vec<u8>,
+    all: Vec<Symbol>,
+    /// Open addressing, a power of two; 0 is free.
+    slots: Vec<SymbolId>,
+    named: usize,
+}
+
+const BLANK: Symbol = Symbol {
+    name: (0, 0),
+    place: Place::Undefined,
+    binding: Binding::Default,
+    visibility: 0,
+    kind: 0,
+    size: Value::constant(0),
+    used: false,
+    anonymous: true,
+    redefinable: false,
+    weakref: false,
+};
+
+fn hash(name: &[u8]) -> usize {
+    use core::hash::Hasher;
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(name);
+    let value = hasher.finish();
+    (value ^ value >> 32) as usize
+}
+
+impl Symbols {
+    pub(crate) fn new() -> Self {
+        Self {
+            text: Vec::new(),
+            all: alloc::vec![BLANK],
+            slots: alloc::vec![0; 1024],
+            named: 0,
+        }
+    }
+
+    pub(crate) fn get(&self, id: SymbolId) -> &Symbol {
+        &self.all[id as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SymbolId) -> &mut Symbol {
+        &mut self.all[id as usize]
+    }
+
+    pub(crate) fn name(&self, id: SymbolId) -> &[u8] {
+        let (start, len) = self.all[id as usize].name;
+        &self.text[start as usize..(start + len) as usize]
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SymbolId> + use<> {
+        1..self.all.len() as SymbolId
+    }
+
+    /// One more than the highest number.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn find(&self, name: &[u8]) -> Option<SymbolId> {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash(name) & mask;
+        loop {
+            match self.slots[slot] {
+                0 => return None,
+                id if self.name(id) == name => return Some(id),
+                _ => slot = (slot + 1) & mask,
+            }
+        }
+    }
+
+    /// The symbol of this name, made if it is not there yet.
+    pub(crate) fn intern(&mut self, name: &[u8]) -> SymbolId {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash(name) & mask;
+        loop {
+            match self.slots[slot] {
+                0 => break,
+                id if self.name(id) == name => return id,
+                _ => slot = (slot + 1) & mask,
+            }
+        }
+        let id = self.all.len() as SymbolId;
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(name);
+        self.all.push(Symbol {
+            name: (start, name.len() as u32),
+            anonymous: false,
+            ..BLANK
+        });
+        self.slots[slot] = id;
+        self.named += 1;
+        if self.named * 2 > self.slots.len() {
+            self.grow();
+        }
+        id
+    }
+
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 2 - 1;
+        self.slots = alloc::vec![0; mask + 1];
+        for id in 1..self.all.len() as SymbolId {
+            if self.all[id as usize].anonymous {
+                continue;
+            }
+            let mut slot = hash(self.name(id)) & mask;
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) & mask;
+            }
+            self.slots[slot] = id;
+        }
+    }
+
+    /// A symbol without a name.
+    pub(crate) fn anonymous(&mut self, place: Place) -> SymbolId {
+        self.all.push(Symbol { place, ..BLANK });
+        self.all.len() as SymbolId - 1
+    }
+}

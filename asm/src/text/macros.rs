@@ -1,0 +1,498 @@
+//! Conditions, macros, repetitions and includes.
+
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::cursor::{Cursor, in_name, starts_name};
+use super::{Assembler, Fail, fail, string};
+use crate::symbol::Place;
+
+type Done = Result<(), Fail>;
+
+/// More repetitions than this are refused.
+const MOST_REPEATS: i64 = 1 << 24;
+
+/// An `.if` that is open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Condition {
+    /// What follows is read.
+    active: bool,
+    /// A branch has been taken, or the whole `.if` lies in one that is not read.
+    settled: bool,
+    seen_else: bool,
+}
+
+/// A parameter of a macro.
+#[derive(Debug)]
+struct Parameter {
+    name: Vec<u8>,
+    default: Vec<u8>,
+    required: bool,
+    rest: bool,
+}
+
+/// A macro.
+#[derive(Debug)]
+pub(super) struct Macro {
+    name: Vec<u8>,
+    parameters: Vec<Parameter>,
+    body: Vec<u8>,
+}
+
+impl Assembler<'_> {
+    pub(super) fn is_skipping(&self) -> bool {
+        self.conditions.last().is_some_and(|condition| !condition.active)
+    }
+
+    /// A statement in a branch that is not taken: only conditions matter.
+    pub(super) fn skipped_statement(&mut self, cursor: &mut Cursor<'_>) {
+        if cursor.peek() == b'.' {
+            let name = cursor.name().to_ascii_lowercase();
+            match &name[..] {
+                b".endif" | b".else" | b".elseif" => {
+                    cursor.skip_space();
+                    if let Some(Err(error)) = self.control_directive(cursor, &name) {
+                        self.report(cursor, 0, error.message);
+                    }
+                }
+                name if name.starts_with(b".if") => {
+                    self.conditions.push(Condition {
+                        active: false,
+                        settled: true,
+                        seen_else: false,
+                    });
+                }
+                _ => {}
+            }
+        }
+        cursor.skip_statement();
+        cursor.next_statement();
+    }
+
+    pub(super) fn control_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
+        Some(match name {
+            b".if" | b".ifne" => self.if_number(cursor, |n| n != 0),
+            b".ifeq" => self.if_number(cursor, |n| n == 0),
+            b".ifgt" => self.if_number(cursor, |n| n > 0),
+            b".ifge" => self.if_number(cursor, |n| n >= 0),
+            b".iflt" => self.if_number(cursor, |n| n < 0),
+            b".ifle" => self.if_number(cursor, |n| n <= 0),
+            b".ifdef" => self.if_defined(cursor, true),
+            b".ifndef" | b".ifnotdef" => self.if_defined(cursor, false),
+            b".ifb" => self.if_blank(cursor, true),
+            b".ifnb" => self.if_blank(cursor, false),
+            b".ifc" | b".ifeqs" => self.if_same(cursor, true),
+            b".ifnc" | b".ifnes" => self.if_same(cursor, false),
+            b".elseif" => self.else_if(cursor),
+            b".else" => self.else_branch(),
+            b".endif" => match self.conditions.pop() {
+                Some(_) => Ok(()),
+                None => fail(".endif without .if"),
+            },
+            b".macro" => self.define_macro(cursor),
+            b".endm" | b".endr" => fail("this ends nothing"),
+            b".exitm" => {
+                cursor.pos = cursor.text.len();
+                Ok(())
+            }
+            b".purgem" => string::name_or_quoted(cursor).map(|name| {
+                self.macros.remove(&name.to_ascii_lowercase());
+            }),
+            b".rept" | b".rep" => self.repeat(cursor),
+            b".irp" => self.repeat_over(cursor, false),
+            b".irpc" => self.repeat_over(cursor, true),
+            b".include" => self.include(cursor),
+            b".err" | b".error" => {
+                let text = if cursor.at_end() {
+                    b".err".to_vec()
+                } else {
+                    string::quoted(cursor).unwrap_or_default()
+                };
+                fail(String::from_utf8_lossy(&text).into_owned())
+            }
+            b".warning" | b".print" => {
+                cursor.skip_statement();
+                Ok(())
+            }
+            b".abort" => {
+                self.stop = true;
+                fail(".abort")
+            }
+            b".end" => {
+                cursor.pos = cursor.text.len();
+                Ok(())
+            }
+            b".altmacro" => fail("the alternate macro syntax is not supported"),
+            b".noaltmacro" => Ok(()),
+            _ => return None,
+        })
+    }
+
+    fn push_condition(&mut self, active: bool) -> Done {
+        self.conditions.push(Condition {
+            active,
+            settled: active,
+            seen_else: false,
+        });
+        Ok(())
+    }
+
+    fn if_number(&mut self, cursor: &mut Cursor<'_>, test: fn(i64) -> bool) -> Done {
+        match self.number(cursor) {
+            Ok(number) => self.push_condition(test(number)),
+            Err(error) => {
+                self.push_condition(false)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn if_defined(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+        let name = string::name_or_quoted(cursor)?;
+        let defined = self
+            .unit
+            .symbols
+            .find(&name)
+            .is_some_and(|id| self.unit.symbols.get(id).place != Place::Undefined);
+        self.push_condition(defined == wanted)
+    }
+
+    fn if_blank(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+        let blank = cursor.rest_of_statement().is_empty();
+        self.push_condition(blank == wanted)
+    }
+
+    /// `.ifc a,b`: the texts are the same.
+    fn if_same(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+        let text = cursor.rest_of_statement();
+        let mut parts = text.splitn(2, |&b| b == b',');
+        let strip = |text: Option<&[u8]>| {
+            let text = text.unwrap_or(b"").trim_ascii();
+            let quote = matches!(text.first(), Some(b'"' | b'\'')) && text.len() > 1 && text.first() == text.last();
+            if quote {
+                text[1..text.len() - 1].to_vec()
+            } else {
+                text.to_vec()
+            }
+        };
+        let same = strip(parts.next()) == strip(parts.next());
+        self.push_condition(same == wanted)
+    }
+
+    fn else_if(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let Some(condition) = self.conditions.last().copied() else {
+            return fail(".elseif without .if");
+        };
+        if condition.settled {
+            cursor.skip_statement();
+            if let Some(last) = self.conditions.last_mut() {
+                last.active = false;
+            }
+            return Ok(());
+        }
+        let active = self.number(cursor)? != 0;
+        if let Some(last) = self.conditions.last_mut() {
+            last.active = active;
+            last.settled = active;
+        }
+        Ok(())
+    }
+
+    fn else_branch(&mut self) -> Done {
+        match self.conditions.last_mut() {
+            None => fail(".else without .if"),
+            Some(condition) if condition.seen_else => fail("a second .else"),
+            Some(condition) => {
+                condition.seen_else = true;
+                condition.active = !condition.settled;
+                condition.settled = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// The lines up to the matching end, without it.
+    fn body(&mut self, cursor: &mut Cursor<'_>, opens: &[&[u8]], closes: &[&[u8]]) -> Result<Vec<u8>, Fail> {
+        cursor.skip_line();
+        let start = cursor.pos.min(cursor.text.len());
+        let mut depth = 0;
+        while !cursor.is_eof() {
+            let line_start = cursor.pos;
+            cursor.skip_space();
+            let mut name = cursor.name().to_ascii_lowercase();
+            if cursor.peek() == b':' {
+                cursor.pos += 1;
+                cursor.skip_space();
+                name = cursor.name().to_ascii_lowercase();
+            }
+            if opens.contains(&&name[..]) {
+                depth += 1;
+            } else if closes.contains(&&name[..]) {
+                if depth == 0 {
+                    return Ok(cursor.text[start..line_start].to_vec());
+                }
+                depth -= 1;
+            }
+            cursor.skip_line();
+        }
+        fail("the end of this macro or repetition is missing")
+    }
+
+    /// `.macro name p1, p2=default, p3:req, p4:vararg`
+    fn define_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let name = string::name_or_quoted(cursor)?.to_ascii_lowercase();
+        let mut parameters = Vec::new();
+        cursor.eat(b',');
+        while !cursor.at_end() {
+            let start = cursor.pos;
+            let parameter = cursor.name().to_vec();
+            if parameter.is_empty() {
+                cursor.pos = start;
+                return fail("a parameter's name is expected");
+            }
+            let mut parameter = Parameter {
+                name: parameter,
+                default: Vec::new(),
+                required: false,
+                rest: false,
+            };
+            if cursor.eat(b':') {
+                match cursor.name() {
+                    b"req" => parameter.required = true,
+                    b"vararg" => parameter.rest = true,
+                    _ => return fail("`req` or `vararg` is expected"),
+                }
+            }
+            if cursor.eat(b'=') {
+                cursor.skip_space();
+                parameter.default = argument(cursor, false)?;
+            }
+            parameters.push(parameter);
+            cursor.eat(b',');
+        }
+        let body = self.body(cursor, &[b".macro"], &[b".endm", b".endmacro"])?;
+        self.macros
+            .insert(name.clone(), Rc::new(Macro { name, parameters, body }));
+        Ok(())
+    }
+
+    pub(super) fn find_macro(&self, name: &[u8]) -> Option<Rc<Macro>> {
+        self.macros.get(&name.to_ascii_lowercase()[..]).cloned()
+    }
+
+    /// Reads the arguments, and then the body with them in place.
+    pub(super) fn call_macro(&mut self, cursor: &mut Cursor<'_>, body: &Macro) -> Done {
+        let mut values: Vec<Option<Vec<u8>>> = body.parameters.iter().map(|_| None).collect();
+        let mut position = 0;
+        cursor.skip_space();
+        while !cursor.at_end() {
+            let mut ahead = *cursor;
+            let word = ahead.name();
+            let keyword = if !word.is_empty() && ahead.eat(b'=') {
+                body.parameters.iter().position(|p| p.name == word)
+            } else {
+                None
+            };
+            let index = keyword.unwrap_or(position);
+            if keyword.is_some() {
+                *cursor = ahead;
+                cursor.skip_space();
+            } else {
+                position += 1;
+            }
+            let Some(parameter) = body.parameters.get(index) else {
+                return fail(alloc::format!(
+                    "too many arguments for {}",
+                    String::from_utf8_lossy(&body.name)
+                ));
+            };
+            let value = if parameter.rest {
+                cursor.rest_of_statement().to_vec()
+            } else {
+                argument(cursor, true)?
+            };
+            if !value.is_empty() {
+                values[index] = Some(value);
+            }
+            if !cursor.eat(b',') {
+                cursor.skip_space();
+            }
+        }
+        for (parameter, value) in body.parameters.iter().zip(&mut values) {
+            if value.is_none() {
+                if parameter.required {
+                    return fail(alloc::format!(
+                        "parameter {} needs a value",
+                        String::from_utf8_lossy(&parameter.name)
+                    ));
+                }
+                *value = Some(parameter.default.clone());
+            }
+        }
+        let names: Vec<&[u8]> = body.parameters.iter().map(|p| &p.name[..]).collect();
+        let values: Vec<Vec<u8>> = values.into_iter().flatten().collect();
+        let count = self.macro_count;
+        self.macro_count += 1;
+        let text = substitute(&body.body, &names, &values, count);
+        self.expand(text)
+    }
+
+    /// Reads a made text as if it stood here.
+    fn expand(&mut self, text: Vec<u8>) -> Done {
+        match self.expansion_budget.checked_sub(text.len() + 1) {
+            Some(rest) => self.expansion_budget = rest,
+            None => {
+                self.stop = true;
+                return fail("macros and repetitions make too much text");
+            }
+        }
+        let open = self.conditions.len();
+        self.run(&text, self.line, usize::MAX);
+        // `.exitm` may leave conditions open.
+        self.conditions.truncate(open);
+        Ok(())
+    }
+
+    /// `.rept count`
+    fn repeat(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let count = self.number(cursor)?;
+        let body = self.body(cursor, &[b".rept", b".rep", b".irp", b".irpc"], &[b".endr"])?;
+        if count > MOST_REPEATS {
+            return fail("too many repetitions");
+        }
+        let count = count.max(0) as usize;
+        if body.len().saturating_mul(count) > self.expansion_budget {
+            self.stop = true;
+            return fail("repetitions make too much text");
+        }
+        let text = body.repeat(count);
+        self.expand(text)
+    }
+
+    /// `.irp name, value, value` and `.irpc name, characters`
+    fn repeat_over(&mut self, cursor: &mut Cursor<'_>, characters: bool) -> Done {
+        let name = string::name_or_quoted(cursor)?;
+        cursor.eat(b',');
+        let mut values = Vec::new();
+        if characters {
+            let text = cursor.rest_of_statement();
+            let text = text
+                .strip_prefix(b"\"")
+                .and_then(|t| t.strip_suffix(b"\""))
+                .unwrap_or(text);
+            values.extend(text.iter().map(|&byte| alloc::vec![byte]));
+        } else {
+            while !cursor.at_end() {
+                values.push(argument(cursor, true)?);
+                cursor.eat(b',');
+            }
+        }
+        if values.is_empty() {
+            values.push(Vec::new());
+        }
+        let body = self.body(cursor, &[b".rept", b".rep", b".irp", b".irpc"], &[b".endr"])?;
+        let mut text = Vec::new();
+        for value in values {
+            if text.len() > self.expansion_budget {
+                self.stop = true;
+                return fail("repetitions make too much text");
+            }
+            text.extend(substitute(&body, &[&name], &[value], self.macro_count));
+        }
+        self.expand(text)
+    }
+
+    /// `.include "file"`
+    fn include(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let name = string::quoted(cursor)?;
+        let text = self.read_file(&name)?;
+        self.read_input(&String::from_utf8_lossy(&name), &text);
+        Ok(())
+    }
+}
+
+/// One argument: up to a comma or blank outside of quotes and parentheses.
+fn argument(cursor: &mut Cursor<'_>, call: bool) -> Result<Vec<u8>, Fail> {
+    cursor.skip_space();
+    if cursor.peek() == b'"' {
+        return string::quoted(cursor);
+    }
+    let start = cursor.pos;
+    let mut depth = 0;
+    loop {
+        match cursor.peek() {
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth -= 1,
+            b',' if depth <= 0 => break,
+            b'"' => {
+                cursor.skip_string();
+                continue;
+            }
+            b'\n' | b';' | b'#' => break,
+            b' ' | b'\t' if depth <= 0 && (!call || ends_argument(cursor)) => break,
+            0 if cursor.is_eof() => break,
+            _ => {}
+        }
+        cursor.pos += 1;
+    }
+    Ok(cursor.text[start..cursor.pos].trim_ascii().to_vec())
+}
+
+/// A blank ends an argument unless an operator stands before or after it.
+fn ends_argument(cursor: &Cursor<'_>) -> bool {
+    let operator = |byte: u8| {
+        matches!(
+            byte,
+            b'+' | b'-' | b'*' | b'/' | b'|' | b'&' | b'<' | b'>' | b'=' | b'!' | b'('
+        )
+    };
+    let before = cursor.text[..cursor.pos]
+        .iter()
+        .rev()
+        .find(|b| !b.is_ascii_whitespace())
+        .copied()
+        .unwrap_or(0);
+    let after = cursor.text[cursor.pos..]
+        .iter()
+        .find(|b| !matches!(b, b' ' | b'\t'))
+        .copied()
+        .unwrap_or(0);
+    !(operator(before) || (operator(after) && after != b'(' && after != b'-'))
+}
+
+/// The text with `\name`, `\@` and `\()` replaced.
+fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut at = 0;
+    while at < body.len() {
+        if body[at] != b'\\' {
+            out.push(body[at]);
+            at += 1;
+            continue;
+        }
+        match body.get(at + 1) {
+            Some(b'@') => {
+                out.extend(alloc::format!("{count}").into_bytes());
+                at += 2;
+            }
+            Some(b'(') if body.get(at + 2) == Some(&b')') => at += 3,
+            Some(&byte) if starts_name(byte) && byte != b'.' && byte != b'$' => {
+                let mut end = at + 1;
+                while body.get(end).is_some_and(|&b| in_name(b) && b != b'.' && b != b'$') {
+                    end += 1;
+                }
+                match names.iter().position(|name| *name == &body[at + 1..end]) {
+                    Some(index) => out.extend_from_slice(&values[index]),
+                    None => out.extend_from_slice(&body[at..end]),
+                }
+                at = end;
+            }
+            _ => {
+                out.push(b'\\');
+                at += 1;
+            }
+        }
+    }
+    out
+}

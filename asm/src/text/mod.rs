@@ -1,0 +1,562 @@
+//! The text assembler: `.s` source to an ELF object.
+
+mod att;
+mod cfi;
+mod cursor;
+mod data;
+mod directive;
+mod expression;
+mod instruction;
+mod intel;
+mod line;
+mod macros;
+mod sections;
+mod string;
+
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use std::path::PathBuf;
+
+use rustc_hash::FxHashMap;
+
+use crate::inst::Syntax;
+use crate::section::{Section, elf};
+use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
+use crate::unit::Unit;
+use cursor::{Cursor, starts_name};
+
+/// How to assemble a text.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The name that messages give the source.
+    pub file_name: String,
+    /// The dialect at the start; the source can change it.
+    pub syntax: Syntax,
+    /// Where `.include` and `.incbin` look, after the working directory.
+    pub include_dirs: Vec<PathBuf>,
+    /// Symbols set beforehand.
+    pub defines: Vec<(String, i64)>,
+}
+
+/// One thing wrong with the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1; 0 where only the line is known.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// The line itself.
+    pub source: String,
+}
+
+impl core::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}:{}:", self.file, self.line)?;
+        if self.column != 0 {
+            write!(f, "{}:", self.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        if self.source.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n    {}", self.source)?;
+        if self.column == 0 {
+            return Ok(());
+        }
+        // Tabs stay tabs, so that the caret stands under its place.
+        let lead = self.source.chars().take(self.column as usize - 1);
+        let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        write!(f, "\n    {pad}^")
+    }
+}
+
+/// Everything wrong with a source, in the order of its lines; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(pub Vec<Diagnostic>);
+
+impl core::fmt::Display for Errors {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            if index != 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for Errors {}
+
+/// Assembles a text to an ELF relocatable object.
+///
+/// # Errors
+/// Everything that is wrong with the source, up to a limit.
+pub fn assemble(source: &str, options: &Options) -> Result<Vec<u8>, Errors> {
+    let mut assembler = Assembler::new(options);
+    assembler.begin(source.as_bytes());
+    assembler.finish()
+}
+
+/// Why a statement cannot be assembled; the place is the cursor's.
+#[derive(Debug)]
+pub(crate) struct Fail {
+    message: String,
+}
+
+impl Fail {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
+}
+
+/// `Err` with a message.
+pub(crate) fn fail<T>(message: impl Into<String>) -> Result<T, Fail> {
+    Err(Fail::new(message))
+}
+
+/// Where `.bss` is among the sections of a new unit.
+const BSS: SectionId = 2;
+
+/// After this many errors the rest of the source is not read.
+const MOST_ERRORS: usize = 100;
+/// Includes and macros within each other.
+const DEEPEST_INPUT: u32 = 128;
+
+/// The last and the next label of a number.
+#[derive(Debug, Default)]
+struct Numeric {
+    last: SymbolId,
+    next: SymbolId,
+}
+
+/// A text that is or was read, for messages.
+#[derive(Debug)]
+struct Input {
+    name: Rc<str>,
+    first_line: u32,
+    text: Rc<[u8]>,
+}
+
+/// The state of one run.
+#[derive(Debug)]
+pub(crate) struct Assembler<'o> {
+    options: &'o Options,
+    unit: Unit,
+    current: SectionId,
+    previous: Option<SectionId>,
+    section_stack: Vec<(SectionId, Option<SectionId>)>,
+    intel: bool,
+    line: u32,
+    errors: Vec<Diagnostic>,
+    inputs: Vec<Input>,
+    /// The first line number that no input uses.
+    next_line: u32,
+    depth: u32,
+    numeric: FxHashMap<u64, Numeric>,
+    pending_numeric: Vec<(u64, SymbolId, u32)>,
+    dollar: FxHashMap<u64, SymbolId>,
+    /// Values of the operands of the instruction that is being read.
+    values: Vec<Value>,
+    conditions: Vec<macros::Condition>,
+    macros: FxHashMap<Vec<u8>, Rc<macros::Macro>>,
+    macro_count: u64,
+    /// Bytes of text that macros and repetitions may still make.
+    expansion_budget: usize,
+    stop: bool,
+    cfi: cfi::Cfi,
+    lines: line::Lines,
+    files: Vec<Vec<u8>>,
+    idents: bool,
+    symvers: Vec<(SymbolId, Vec<u8>)>,
+}
+
+impl<'o> Assembler<'o> {
+    pub(crate) fn new(options: &'o Options) -> Self {
+        let mut unit = Unit::new();
+        let rw = elf::SHF_ALLOC | elf::SHF_WRITE;
+        unit.sections.push(Section::new(
+            b".text",
+            elf::SHT_PROGBITS,
+            elf::SHF_ALLOC | elf::SHF_EXECINSTR,
+        ));
+        unit.sections.push(Section::new(b".data", elf::SHT_PROGBITS, rw));
+        unit.sections.push(Section::new(b".bss", elf::SHT_NOBITS, rw));
+        for (name, value) in &options.defines {
+            let id = unit.symbols.intern(name.as_bytes());
+            unit.symbols.get_mut(id).place = Place::Equal(Value::constant(*value));
+        }
+        Self {
+            options,
+            unit,
+            current: 0,
+            previous: None,
+            section_stack: Vec::new(),
+            intel: options.syntax == Syntax::Intel,
+            line: 0,
+            errors: Vec::new(),
+            inputs: Vec::new(),
+            next_line: 0,
+            depth: 0,
+            numeric: FxHashMap::default(),
+            pending_numeric: Vec::new(),
+            dollar: FxHashMap::default(),
+            values: Vec::new(),
+            conditions: Vec::new(),
+            macros: FxHashMap::default(),
+            macro_count: 0,
+            expansion_budget: 256 << 20,
+            stop: false,
+            cfi: cfi::Cfi::default(),
+            lines: line::Lines::default(),
+            files: Vec::new(),
+            idents: false,
+            symvers: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, source: &[u8]) {
+        let name = if self.options.file_name.is_empty() {
+            "<source>"
+        } else {
+            &self.options.file_name
+        };
+        self.read_input(name, source);
+        if !self.conditions.is_empty() {
+            self.report_line(self.next_line.saturating_sub(1), "this source ends within an .if");
+        }
+    }
+
+    /// Reads a whole file.
+    fn read_input(&mut self, name: &str, text: &[u8]) {
+        let first_line = self.next_line;
+        let lines = text.iter().filter(|&&b| b == b'\n').count() as u32 + 1;
+        self.next_line += lines;
+        self.inputs.push(Input {
+            name: name.into(),
+            first_line,
+            text: Rc::from(&b""[..]),
+        });
+        let index = self.inputs.len() - 1;
+        let before = self.errors.len();
+        self.run(text, first_line, index);
+        // The text is kept only where messages are going to quote it.
+        if self.errors.len() != before || !self.unit.problems.is_empty() || index != 0 {
+            self.inputs[index].text = Rc::from(text);
+        }
+        self.main_text(index, text);
+    }
+
+    /// Problems found at the end quote lines too; the main text is kept for them.
+    fn main_text(&mut self, index: usize, text: &[u8]) {
+        if index == 0 && self.inputs[0].text.is_empty() {
+            self.inputs[0].text = Rc::from(text);
+        }
+    }
+
+    /// Reads statements to the end of the text.
+    fn run(&mut self, text: &[u8], first_line: u32, input: usize) {
+        if self.depth >= DEEPEST_INPUT {
+            self.report_line(self.line, "macros and includes are nested too deep");
+            self.stop = true;
+            return;
+        }
+        self.depth += 1;
+        let mut cursor = Cursor::new(text, first_line);
+        while !cursor.is_eof() && !self.stop {
+            cursor.skip_space();
+            self.line = if input == usize::MAX { self.line } else { cursor.line };
+            if self.is_skipping() {
+                self.skipped_statement(&mut cursor);
+                continue;
+            }
+            if let Err(error) = self.statement(&mut cursor) {
+                self.report(&cursor, input, error.message);
+                cursor.skip_statement();
+            } else if !cursor.at_end() {
+                self.report(&cursor, input, "the end of the statement is expected here".into());
+                cursor.skip_statement();
+            }
+            cursor.next_statement();
+        }
+        self.depth -= 1;
+    }
+
+    fn report(&mut self, cursor: &Cursor<'_>, input: usize, message: String) {
+        let (text, column) = cursor.line_text();
+        let (file, line) = match self.inputs.get(input) {
+            Some(input) => (input.name.to_string(), cursor.line - input.first_line + 1),
+            None => self.place_of(self.line),
+        };
+        self.errors.push(Diagnostic {
+            file,
+            line,
+            column: column as u32,
+            message,
+            source: String::from_utf8_lossy(text).into_owned(),
+        });
+        self.stop |= self.errors.len() >= MOST_ERRORS;
+    }
+
+    /// File and line of a line number that counts over all inputs.
+    fn place_of(&self, line: u32) -> (String, u32) {
+        let input = self.inputs.iter().rev().find(|input| input.first_line <= line);
+        input.map_or((String::new(), 0), |input| {
+            (input.name.to_string(), line - input.first_line + 1)
+        })
+    }
+
+    fn report_line(&mut self, line: u32, message: &str) {
+        let (file, number) = self.place_of(line);
+        let source = self
+            .inputs
+            .iter()
+            .rev()
+            .find(|input| input.first_line <= line)
+            .and_then(|input| {
+                let text = input
+                    .text
+                    .split(|&b| b == b'\n')
+                    .nth((line - input.first_line) as usize)?;
+                Some(String::from_utf8_lossy(text).into_owned())
+            });
+        self.errors.push(Diagnostic {
+            file,
+            line: number,
+            column: 0,
+            message: message.into(),
+            source: source.unwrap_or_default(),
+        });
+    }
+
+    /// One statement: labels, then a directive, an assignment, an instruction or nothing.
+    fn statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        loop {
+            cursor.skip_space();
+            let byte = cursor.peek();
+            if starts_name(byte) {
+                let start = cursor.pos;
+                let name = cursor.name();
+                match cursor.peek() {
+                    b':' => {
+                        cursor.pos += 1;
+                        self.define_label(name)?;
+                        continue;
+                    }
+                    b' ' | b'\t' => {
+                        let mut ahead = *cursor;
+                        ahead.skip_space();
+                        if ahead.peek() == b':' && !self.intel {
+                            ahead.pos += 1;
+                            *cursor = ahead;
+                            self.define_label(name)?;
+                            continue;
+                        }
+                        if ahead.peek() == b'=' {
+                            *cursor = ahead;
+                            return self.assignment(cursor, name);
+                        }
+                    }
+                    b'=' => return self.assignment(cursor, name),
+                    _ => {}
+                }
+                if !self.macros.is_empty()
+                    && let Some(body) = self.find_macro(name)
+                {
+                    return self.call_macro(cursor, &body);
+                }
+                if byte == b'.' {
+                    return self.directive(cursor, name, start);
+                }
+                return self.instruction(cursor, name, start);
+            }
+            match byte {
+                b'0'..=b'9' => self.numeric_definition(cursor)?,
+                b'"' => self.quoted_statement(cursor)?,
+                b'{' => return self.instruction(cursor, b"", cursor.pos),
+                b'/' if cursor.pos == 0 || cursor.text[cursor.pos - 1] == b'\n' => {
+                    while !cursor.is_eof() && cursor.peek() != b'\n' {
+                        cursor.pos += 1;
+                    }
+                    return Ok(());
+                }
+                _ if cursor.at_end() => return Ok(()),
+                _ => return fail("a label, directive or instruction is expected"),
+            }
+        }
+    }
+
+    /// `1:` or `55$:`
+    fn numeric_definition(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        let text = cursor.name();
+        let (digits, dollar) = text.strip_suffix(b"$").map_or((text, false), |digits| (digits, true));
+        let Some(number) = expression::parse_number(digits, false) else {
+            return fail("a label is expected");
+        };
+        if !cursor.eat(b':') {
+            return fail("a `:` is expected behind a numeric label");
+        }
+        let place = self.here();
+        if dollar {
+            let id = self.dollar_label(number);
+            if self.unit.symbols.get(id).is_defined() {
+                return fail(alloc::format!("label {number}$ is defined twice"));
+            }
+            self.unit.symbols.get_mut(id).place = place;
+            return Ok(());
+        }
+        let next = core::mem::take(&mut self.numeric.entry(number).or_default().next);
+        let id = if next == 0 {
+            self.unit.symbols.anonymous(place)
+        } else {
+            next
+        };
+        self.unit.symbols.get_mut(id).place = place;
+        self.numeric.entry(number).or_default().last = id;
+        Ok(())
+    }
+
+    /// `"name":` or `"name" = value`
+    fn quoted_statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        let name = string::quoted(cursor)?;
+        if cursor.eat(b':') {
+            return self.define_label(&name);
+        }
+        cursor.skip_space();
+        if cursor.peek() == b'=' {
+            return self.assignment(cursor, &name);
+        }
+        fail("a `:` or `=` is expected behind a quoted name")
+    }
+
+    /// Where the next byte goes.
+    #[inline]
+    fn here(&self) -> Place {
+        let section = &self.unit.sections[self.current as usize];
+        Place::Label {
+            section: self.current,
+            offset: section.fixed_size(),
+            item: section.item_count(),
+        }
+    }
+
+    fn define_label(&mut self, name: &[u8]) -> Result<(), Fail> {
+        let place = self.here();
+        let id = self.unit.symbols.intern(name);
+        let symbol = self.unit.symbols.get_mut(id);
+        if symbol.place != Place::Undefined {
+            return fail(alloc::format!(
+                "symbol {} is defined already",
+                String::from_utf8_lossy(name)
+            ));
+        }
+        symbol.place = place;
+        if !self.dollar.is_empty() {
+            self.dollar.clear();
+        }
+        Ok(())
+    }
+
+    /// `name = expression`; `name == expression` may not be set again.
+    fn assignment(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Result<(), Fail> {
+        cursor.pos += 1;
+        let once = cursor.peek() == b'=';
+        cursor.pos += usize::from(once);
+        self.set_symbol(cursor, name, once)
+    }
+
+    /// Reads an expression and makes it a symbol's value.
+    fn set_symbol(&mut self, cursor: &mut Cursor<'_>, name: &[u8], once: bool) -> Result<(), Fail> {
+        let value = self.expression(cursor)?;
+        if name == b"." {
+            return self.org(value, 0);
+        }
+        let id = self.unit.symbols.intern(name);
+        let value = self.unit.fold(&value, 0).unwrap_or(value);
+        if value.plus == id || value.minus == id {
+            return fail("a symbol cannot be set to itself");
+        }
+        let symbol = self.unit.symbols.get_mut(id);
+        match symbol.place {
+            Place::Label { .. } => return fail("this symbol is a label already"),
+            Place::Equal(_) if once => return fail("this symbol is set already"),
+            Place::Equal(_) => symbol.redefinable = true,
+            _ => {}
+        }
+        symbol.place = Place::Equal(value);
+        if symbol.kind == 0 && value.plus != 0 && value.minus == 0 {
+            let kind = self.unit.symbols.get(value.plus).kind;
+            self.unit.symbols.get_mut(id).kind = kind;
+        }
+        Ok(())
+    }
+
+    /// Everything is read: sizes, bytes, relocations, the object.
+    fn finish(mut self) -> Result<Vec<u8>, Errors> {
+        for (number, id, line) in core::mem::take(&mut self.pending_numeric) {
+            if !self.unit.symbols.get(id).is_defined() {
+                self.report_line(line, &alloc::format!("there is no label {number} behind this"));
+            }
+        }
+        self.check_cfi();
+        if !self.errors.is_empty() {
+            return Err(Errors(self.errors));
+        }
+        self.section_symbols();
+        self.common_symbols();
+        self.unit.merge_subsections();
+        self.unit.relax();
+        if self.assign_views() {
+            self.unit.relax();
+        }
+        self.write_line_table();
+        self.write_frames();
+        self.write_addrsig();
+        self.unit.check_items();
+        let images = self.unit.images();
+        self.problems()?;
+        let written = crate::elf_writer::write(&mut self.unit, images, &self.files);
+        written.map_err(|problems| {
+            self.unit.problems = problems;
+            self.problems().err().unwrap_or(Errors(Vec::new()))
+        })
+    }
+
+    /// An undefined symbol with the name of a section is the section.
+    fn section_symbols(&mut self) {
+        for id in 0..self.unit.sections.len() {
+            let Some(symbol) = self.unit.symbols.find(&self.unit.sections[id].name) else {
+                continue;
+            };
+            let symbol = self.unit.symbols.get_mut(symbol);
+            if symbol.place == Place::Undefined && symbol.binding == Binding::Default {
+                symbol.place = Place::Label {
+                    section: id as SectionId,
+                    offset: 0,
+                    item: 0,
+                };
+                symbol.anonymous = true;
+            }
+        }
+    }
+
+    /// What was found wrong after reading, as diagnostics.
+    fn problems(&mut self) -> Result<(), Errors> {
+        let problems = core::mem::take(&mut self.unit.problems);
+        for problem in problems.iter().take(MOST_ERRORS) {
+            self.report_line(problem.line, &problem.message);
+        }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Errors(core::mem::take(&mut self.errors)))
+        }
+    }
+}

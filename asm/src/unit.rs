@@ -1,0 +1,293 @@
+//! A unit of assembly: its sections and symbols, and what the values made of them come to.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::section::Section;
+use crate::symbol::{Operator, Place, SectionId, SymbolId, Symbols, Tree, Value};
+
+/// Something wrong that was found after a line was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) line: u32,
+    pub(crate) message: String,
+}
+
+/// Sections, symbols and expressions.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) symbols: Symbols,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// What a value comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    Constant(i64),
+    /// An offset in a section.
+    Section(SectionId, i64),
+    /// A symbol that is not defined here, or common, and what is added.
+    Symbol(SymbolId, i64),
+}
+
+/// Deeper `.set` chains and expressions than this are taken to be circular.
+const DEEPEST: u32 = 64;
+
+impl Unit {
+    pub(crate) fn new() -> Self {
+        Self {
+            symbols: Symbols::new(),
+            sections: Vec::new(),
+            trees: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    pub(crate) fn problem(&mut self, line: u32, message: impl Into<String>) {
+        self.problems.push(Problem {
+            line,
+            message: message.into(),
+        });
+    }
+
+    /// The name of a symbol for a message.
+    pub(crate) fn name(&self, id: SymbolId) -> String {
+        let name = self.symbols.name(id);
+        if name.is_empty() {
+            String::from("a local label")
+        } else {
+            String::from_utf8_lossy(name).into_owned()
+        }
+    }
+
+    /// What a symbol stands for, through `.set`.
+    pub(crate) fn resolve_symbol(&self, id: SymbolId) -> Result<Resolved, String> {
+        self.symbol_at_depth(id, 0)
+    }
+
+    fn symbol_at_depth(&self, id: SymbolId, depth: u32) -> Result<Resolved, String> {
+        if depth > DEEPEST {
+            return Err(alloc::format!("the definition of {} is circular", self.name(id)));
+        }
+        match self.symbols.get(id).place {
+            Place::Undefined | Place::Common { .. } => Ok(Resolved::Symbol(id, 0)),
+            Place::Label { section, offset, item } => {
+                let position = self.sections[section as usize].position(offset, item);
+                Ok(Resolved::Section(section, position as i64))
+            }
+            Place::Equal(value) => self.value_at_depth(&value, depth + 1),
+        }
+    }
+
+    /// What a value comes to with the addresses of now.
+    pub(crate) fn resolve(&self, value: &Value) -> Result<Resolved, String> {
+        self.value_at_depth(value, 0)
+    }
+
+    fn value_at_depth(&self, value: &Value, depth: u32) -> Result<Resolved, String> {
+        if depth > DEEPEST {
+            return Err(String::from("this expression is circular or too deep"));
+        }
+        if value.tree != 0 {
+            return Ok(Self::plus(self.tree_at_depth(value.tree, depth + 1)?, value.addend));
+        }
+        let plus = match value.plus {
+            0 => Resolved::Constant(0),
+            id => self.symbol_at_depth(id, depth + 1)?,
+        };
+        let minus = match value.minus {
+            0 => return Ok(Self::plus(plus, value.addend)),
+            id => self.symbol_at_depth(id, depth + 1)?,
+        };
+        self.subtract(plus, minus)
+            .map(|difference| Self::plus(difference, value.addend))
+    }
+
+    fn plus(value: Resolved, addend: i64) -> Resolved {
+        match value {
+            Resolved::Constant(a) => Resolved::Constant(a.wrapping_add(addend)),
+            Resolved::Section(section, a) => Resolved::Section(section, a.wrapping_add(addend)),
+            Resolved::Symbol(symbol, a) => Resolved::Symbol(symbol, a.wrapping_add(addend)),
+        }
+    }
+
+    fn subtract(&self, plus: Resolved, minus: Resolved) -> Result<Resolved, String> {
+        match (plus, minus) {
+            (_, Resolved::Constant(b)) => Ok(Self::plus(plus, b.wrapping_neg())),
+            (Resolved::Section(a, x), Resolved::Section(b, y)) if a == b => Ok(Resolved::Constant(x.wrapping_sub(y))),
+            (Resolved::Symbol(a, x), Resolved::Symbol(b, y)) if a == b => Ok(Resolved::Constant(x.wrapping_sub(y))),
+            _ => Err(alloc::format!(
+                "the difference of {} and {} is not constant",
+                self.describe(plus),
+                self.describe(minus)
+            )),
+        }
+    }
+
+    /// A value for a message: `foo`, `.text+0x12`.
+    pub(crate) fn describe(&self, value: Resolved) -> String {
+        match value {
+            Resolved::Constant(a) => alloc::format!("{a:#x}"),
+            Resolved::Section(section, offset) => {
+                let name = String::from_utf8_lossy(&self.sections[section as usize].name);
+                alloc::format!("{name}+{offset:#x}")
+            }
+            Resolved::Symbol(symbol, _) => self.name(symbol),
+        }
+    }
+
+    fn tree_at_depth(&self, tree: u32, depth: u32) -> Result<Resolved, String> {
+        use crate::symbol::Operation as Op;
+        let Tree { operation, left, right } = self.trees[tree as usize - 1];
+        let a = self.value_at_depth(&left, depth)?;
+        let b = self.value_at_depth(&right, depth)?;
+        match (operation, a, b) {
+            (_, Resolved::Constant(a), Resolved::Constant(b)) => operation
+                .apply(a, b)
+                .map(Resolved::Constant)
+                .ok_or_else(|| String::from("division by zero")),
+            (Op::Subtract, a, b) => self.subtract(a, b),
+            (Op::Add, a, Resolved::Constant(b)) => Ok(Self::plus(a, b)),
+            (Op::Add, Resolved::Constant(a), b) => Ok(Self::plus(b, a)),
+            (Op::Equal | Op::NotEqual, a, b) => {
+                Ok(Resolved::Constant(-i64::from((a == b) == (operation == Op::Equal))))
+            }
+            (
+                Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual,
+                Resolved::Section(s, x),
+                Resolved::Section(t, y),
+            ) if s == t => Ok(Resolved::Constant(operation.apply(x, y).unwrap_or(0))),
+            _ => Err(String::from("this operation needs constants")),
+        }
+    }
+
+    /// A value that has to be a number.
+    pub(crate) fn constant(&self, value: &Value) -> Result<i64, String> {
+        if let Some(constant) = value.as_constant() {
+            return Ok(constant);
+        }
+        match self.resolve(value)? {
+            Resolved::Constant(a) => Ok(a),
+            other => Err(alloc::format!("{} is not a constant", self.describe(other))),
+        }
+    }
+
+    /// A value that is a number already, while sections still grow: labels with variable items between them are not.
+    pub(crate) fn constant_now(&self, value: &Value) -> Option<i64> {
+        self.fold(value, 0)?.as_constant()
+    }
+
+    /// The value with everything folded that can be at this point of the source; `None` if it is circular.
+    pub(crate) fn fold(&self, value: &Value, depth: u32) -> Option<Value> {
+        if depth > DEEPEST {
+            return None;
+        }
+        let mut out = *value;
+        if value.tree != 0 {
+            let Tree { operation, left, right } = self.trees[value.tree as usize - 1];
+            let (a, b) = (self.fold(&left, depth + 1)?, self.fold(&right, depth + 1)?);
+            return match (a.as_constant(), b.as_constant()) {
+                (Some(a), Some(b)) => Some(Value::constant(operation.apply(a, b)?.wrapping_add(value.addend))),
+                _ => Some(out),
+            };
+        }
+        for _ in 0..DEEPEST {
+            let Place::Equal(inner) = self.symbols.get(out.plus).place else {
+                break;
+            };
+            let inner = self.fold(&inner, depth + 1)?;
+            if inner.tree != 0
+                || (inner.minus != 0 && out.minus != 0)
+                || (inner.plus != 0 && out.operator != Operator::None)
+            {
+                break;
+            }
+            out.plus = inner.plus;
+            out.minus |= inner.minus;
+            out.addend = out.addend.wrapping_add(inner.addend);
+            if out.operator == Operator::None {
+                out.operator = inner.operator;
+            }
+        }
+        if let Place::Equal(inner) = self.symbols.get(out.minus).place {
+            let inner = self.fold(&inner, depth + 1)?;
+            if inner.minus == 0 && inner.tree == 0 {
+                out.minus = inner.plus;
+                out.addend = out.addend.wrapping_sub(inner.addend);
+            }
+        }
+        if out.plus != 0 && out.minus != 0 {
+            if out.plus == out.minus {
+                return Some(Value::constant(out.addend));
+            }
+            if let (
+                Place::Label { section, offset, item },
+                Place::Label {
+                    section: s,
+                    offset: o,
+                    item: i,
+                },
+            ) = (self.symbols.get(out.plus).place, self.symbols.get(out.minus).place)
+                && section == s
+                && item == i
+            {
+                return Some(Value::constant(
+                    out.addend.wrapping_add(offset as i64).wrapping_sub(o as i64),
+                ));
+            }
+        }
+        if out.as_constant().is_some() {
+            return Some(out);
+        }
+        // A symbol set to another one stays itself: it may be bound differently. Only `.weakref` is mere spelling.
+        let renamed = self.symbols.get(value.plus).weakref;
+        Some(if renamed { out } else { *value })
+    }
+
+    /// Subsections take their places behind the section that they belong to, in the order of their numbers.
+    pub(crate) fn merge_subsections(&mut self) {
+        let mut subsections: Vec<(u32, i64, usize)> = Vec::new();
+        for (index, section) in self.sections.iter().enumerate() {
+            if let Some((parent, number)) = section.parent {
+                subsections.push((parent, number, index));
+            }
+        }
+        if subsections.is_empty() {
+            return;
+        }
+        subsections.sort_unstable();
+        // Where each section's fixed bytes and items went.
+        let mut moved: Vec<(u32, u64, u32)> = (0..self.sections.len() as u32).map(|s| (s, 0, 0)).collect();
+        for (parent, _, index) in subsections {
+            let mut child = core::mem::replace(&mut self.sections[index], Section::new(b"", 0, 0));
+            child.parent = None;
+            self.sections[index].parent = Some((parent, 0));
+            let target = &mut self.sections[parent as usize];
+            let (base, items) = (target.fixed_size(), target.item_count());
+            moved[index] = (parent, base, items);
+            target.bytes.append(&mut child.bytes);
+            target.virtual_size += child.virtual_size;
+            target.align = target.align.max(child.align);
+            for item in &mut child.items {
+                item.offset += base;
+            }
+            for fix in &mut child.fixes {
+                fix.offset += base;
+                fix.item += items;
+            }
+            target.items.append(&mut child.items);
+            target.fixes.append(&mut child.fixes);
+            target.explicit.append(&mut child.explicit);
+        }
+        for id in self.symbols.ids() {
+            if let Place::Label { section, offset, item } = &mut self.symbols.get_mut(id).place {
+                let (parent, base, items) = moved[*section as usize];
+                *section = parent;
+                *offset += base;
+                *item += items;
+            }
+        }
+    }
+}

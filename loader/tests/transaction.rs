@@ -1,0 +1,268 @@
+//! What a link asks of its memory, and that an error at any point gives everything back.
+
+mod linking;
+mod toolchain;
+
+use linking::BASE;
+use restub_loader::{
+    BufferMemory, CopyRule, Image, Input, Memory, MemoryError, Options, Placement, Reach, Request, Resolver,
+    SegmentKind, SegmentSize, Target, TargetKind, TlsDescriptors, TlsPlacement, TlsRequest, Window, link,
+};
+use toolchain::assemble;
+
+/// Where a link is made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    None,
+    Reserve,
+    Allocate,
+    AllocateTls,
+    Read,
+    Finalize,
+}
+
+/// Memory that notes what is asked of it.
+struct Recorder {
+    memory: BufferMemory,
+    failure: Failure,
+    /// What `read` gives.
+    library: Option<&'static [u8]>,
+    /// Requests of `reserve`, in order.
+    reaches: Vec<Reach>,
+    /// Whether `Reach::Near` can be had.
+    near: bool,
+    allocated: u32,
+    freed: u32,
+    tls_allocated: u32,
+    tls_freed: u32,
+    finalized: u32,
+}
+
+impl Recorder {
+    fn new(failure: Failure) -> Recorder {
+        Recorder {
+            memory: BufferMemory::at(BASE),
+            failure,
+            library: None,
+            reaches: Vec::new(),
+            near: true,
+            allocated: 0,
+            freed: 0,
+            tls_allocated: 0,
+            tls_freed: 0,
+            finalized: 0,
+        }
+    }
+
+    fn fail(&self, at: Failure) -> Result<(), MemoryError> {
+        if self.failure == at {
+            return Err(MemoryError::Refused("the test says so"));
+        }
+        Ok(())
+    }
+}
+
+impl Memory for Recorder {
+    fn reserve(&mut self, reach: Reach, sizes: &[SegmentSize; 4]) -> Result<Window, MemoryError> {
+        self.reaches.push(reach);
+        self.fail(Failure::Reserve)?;
+        let start = match reach {
+            Reach::Near(address) if self.near => address + (1 << 20),
+            Reach::Near(_) => return Err(MemoryError::Refused("nothing is near")),
+            _ => BASE,
+        };
+        self.memory = BufferMemory::at(start);
+        self.memory.reserve(reach, sizes)
+    }
+
+    fn allocate(&mut self, sizes: &[SegmentSize; 4]) -> Result<Placement, MemoryError> {
+        self.fail(Failure::Allocate)?;
+        self.allocated += 1;
+        self.memory.allocate(sizes)
+    }
+
+    fn buffer(&mut self, placement: &Placement, segment: SegmentKind) -> &mut [u8] {
+        self.memory.buffer(placement, segment)
+    }
+
+    fn initialize(&mut self, placement: &Placement, address: u64, bytes: &[u8]) {
+        self.memory.initialize(placement, address, bytes);
+    }
+
+    fn finalize(&mut self, placement: &Placement) -> Result<(), MemoryError> {
+        self.fail(Failure::Finalize)?;
+        self.finalized += 1;
+        self.memory.finalize(placement)
+    }
+
+    fn free(&mut self, placement: &Placement) {
+        self.freed += 1;
+        self.memory.free(placement);
+    }
+
+    fn read(&mut self, _address: u64, bytes: &mut [u8]) -> bool {
+        match self.library {
+            Some(library) if self.failure != Failure::Read => {
+                bytes.copy_from_slice(&library[..bytes.len()]);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn allocate_tls(&mut self, request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
+        self.fail(Failure::AllocateTls)?;
+        self.tls_allocated += 1;
+        self.memory.allocate_tls(request)
+    }
+
+    fn free_tls(&mut self, tls: &TlsPlacement, request: &TlsRequest) {
+        self.tls_freed += 1;
+        self.memory.free_tls(tls, request);
+    }
+
+    fn tls_descriptors(&self) -> Option<TlsDescriptors> {
+        None
+    }
+}
+
+/// A library with one variable and one function, both far away.
+struct Library(CopyRule);
+
+const VARIABLE: u64 = 0x7fff_f000_0000;
+
+impl Resolver for Library {
+    fn earlier(&mut self, _name: &[u8]) -> Option<Target> {
+        None
+    }
+
+    fn external(&mut self, request: Request<'_>) -> Option<Target> {
+        let (kind, address) = match request.name {
+            b"variable" => (TargetKind::Data(self.0), VARIABLE),
+            b"function" => (TargetKind::Function, VARIABLE + 0x1000),
+            _ => return None,
+        };
+        Some(Target { address, size: 8, kind })
+    }
+}
+
+fn run(source: &str, memory: &mut Recorder) -> Result<Image, restub_loader::Error> {
+    let inputs = [Input::from_bytes("a.o", assemble(source))];
+    link(
+        &inputs,
+        || &[],
+        &mut Library(CopyRule::Harmless),
+        memory,
+        &Options::default(),
+    )
+}
+
+const EVERYTHING: &str = "
+    .text
+    mov variable(%rip), %rax
+    mov local@GOTTPOFF(%rip), %rax
+    .data
+    .quad 1
+    .section .tdata, \"awT\"
+local: .quad 2";
+
+#[test]
+fn an_error_gives_everything_back() {
+    for failure in [
+        Failure::Reserve,
+        Failure::Allocate,
+        Failure::AllocateTls,
+        Failure::Read,
+        Failure::Finalize,
+    ] {
+        let mut memory = Recorder::new(failure);
+        memory.near = false;
+        memory.library = Some(b"original");
+        run(EVERYTHING, &mut memory).expect_err("the link fails");
+        assert_eq!(memory.allocated, memory.freed, "{failure:?}");
+        assert_eq!(memory.tls_allocated, memory.tls_freed, "{failure:?}");
+        assert_eq!(memory.finalized, 0, "{failure:?}");
+    }
+}
+
+#[test]
+fn a_relocation_that_does_not_fit_gives_everything_back() {
+    let mut memory = Recorder::new(Failure::None);
+    let source = format!("{EVERYTHING}\n    .data\n    .reloc ., R_X86_64_8, .data\n    .byte 0");
+    memory.near = false;
+    memory.library = Some(b"original");
+    run(&source, &mut memory).expect_err("the address does not fit a byte");
+    assert_eq!((memory.allocated, memory.freed), (1, 1));
+    assert_eq!((memory.tls_allocated, memory.tls_freed), (1, 1));
+}
+
+#[test]
+fn a_descriptor_where_there_is_none_gives_everything_back() {
+    let mut memory = Recorder::new(Failure::None);
+    let source = "    lea local@TLSDESC(%rip), %rax\n    .section .tbss, \"awT\", @nobits\nlocal: .quad 0";
+    let error = run(source, &mut memory)
+        .expect_err("there are no descriptors")
+        .to_string();
+    assert!(error.contains("R_X86_64_GOTPC32_TLSDESC against local"), "{error}");
+    assert_eq!((memory.allocated, memory.freed), (1, 1));
+    assert_eq!((memory.tls_allocated, memory.tls_freed), (1, 1));
+}
+
+#[test]
+fn nothing_is_asked_of_memory_before_all_is_known() {
+    for source in ["    .data\n    .quad nowhere", "    .section .both, \"awx\"\n    nop"] {
+        let mut memory = Recorder::new(Failure::None);
+        run(source, &mut memory).expect_err("the link fails");
+        assert_eq!((memory.reaches.len(), memory.allocated), (0, 0));
+    }
+}
+
+#[test]
+fn copies_start_with_the_contents_of_the_original() {
+    let mut memory = Recorder::new(Failure::None);
+    memory.near = false;
+    memory.library = Some(b"original");
+    let image = run(EVERYTHING, &mut memory).expect("the variable is copied");
+    let contents = memory.memory.bytes(SegmentKind::Data);
+    assert!(contents.windows(8).any(|bytes| bytes == b"original"));
+    assert_eq!((memory.allocated, memory.freed, memory.finalized), (1, 0, 1));
+    assert!(image.tls.is_some());
+}
+
+#[test]
+fn where_images_have_to_be() {
+    let reaches = |source: &str| {
+        let mut memory = Recorder::new(Failure::None);
+        memory.library = Some(b"original");
+        let result = run(source, &mut memory);
+        assert!(result.is_ok(), "{source}: {result:?}");
+        memory.reaches
+    };
+    let low = "    .data\na: .reloc ., R_X86_64_32, a\n    .long 0";
+    assert_eq!(reaches(low), [Reach::Low], "absolute 32-bit addresses");
+    let low = "    .data\na: .reloc ., R_X86_64_32S, function\n    .long 0";
+    assert_eq!(reaches(low), [Reach::Low], "a function has a PLT entry there");
+    let number = "    .globl n\n    n = 5\n    .data\n    .reloc ., R_X86_64_32, n\n    .long 0";
+    assert_eq!(reaches(number), [Reach::Default], "a number is no address of the image");
+    let call = "    call function@PLT\n    lea function(%rip), %rax";
+    assert_eq!(reaches(call), [Reach::Default], "a PLT entry stands in");
+    let wide = "    movabs $variable, %rax\n    push variable@GOTPCREL(%rip)";
+    assert_eq!(reaches(wide), [Reach::Default], "64 bits reach everything");
+    let near = "    mov variable(%rip), %rax";
+    assert_eq!(reaches(near), [Reach::Default, Reach::Near(VARIABLE)]);
+}
+
+#[test]
+fn fallbacks_are_asked_only_if_something_is_missing() {
+    let has_all = assemble("    .globl a\na: call a@PLT\n    .weak b\n    .quad b");
+    let inputs = [Input::from_bytes("a.o", has_all)];
+    let mut memory = BufferMemory::at(BASE);
+    link(
+        &inputs,
+        || panic!("nothing is missing"),
+        &mut Library(CopyRule::Harmless),
+        &mut memory,
+        &Options::default(),
+    )
+    .expect("the object links");
+}
