@@ -143,10 +143,15 @@ fn elf_loader(bytes: &[u8], symbol: &str) -> Result<()> {
     })
 }
 
-/// The functions and variables of this process that an object refers to.
+/// The functions and variables of this process that an object refers to, and a place for the global offset table, which
+/// objects name and which nothing in this code model uses.
 fn host_symbols(bytes: &[u8]) -> Result<Vec<SyntheticSymbol>> {
     let file = object::File::parse(bytes)?;
-    let mut symbols = Vec::new();
+    static TABLE: u64 = 0;
+    let mut symbols = vec![SyntheticSymbol::function(
+        c"_GLOBAL_OFFSET_TABLE_",
+        (&raw const TABLE).cast(),
+    )];
     for symbol in file.symbols().filter(|symbol| symbol.is_undefined()) {
         let name = CString::new(symbol.name_bytes()?)?;
         let name: &'static CStr = Box::leak(name.into_boxed_c_str());
