@@ -93,10 +93,19 @@ const ROWS: &[Row] = &[
     },
     Row {
         program: "d/shared",
-        compiler: "*",
+        compiler: "gdc",
+        flags: &[],
+        expectation: Refused {
+            says: &["R_X86_64_GOTTPOFF", "fixed offset"],
+            why: "the thread-local block of libgdruntime is larger than what the dynamic linker has left at a fixed offset",
+        },
+    },
+    Row {
+        program: "d/shared",
+        compiler: "ldc2",
         flags: &[],
         expectation: Fails {
-            says: &[],
+            says: &["Failed to find image header"],
             why: D_RUN_TIME,
         },
     },
