@@ -31,6 +31,7 @@
 mod binder;
 mod builtins;
 mod debugger;
+mod dynamic;
 mod error;
 mod fork;
 mod function;
