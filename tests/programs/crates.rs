@@ -9,26 +9,15 @@ use serde_json::Value;
 pub(crate) struct Crates(BTreeMap<String, PathBuf>);
 
 impl Crates {
-    /// Asks cargo, which uses no network for it.
+    /// Asks cargo, and has it fetch what is missing.
     pub(crate) fn locate() -> Result<Self, String> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        let output = Command::new(cargo)
-            .args([
-                "metadata",
-                "--format-version=1",
-                "--offline",
-                "--locked",
-                "--manifest-path",
-            ])
-            .arg(manifest)
-            .output()
-            .map_err(|e| format!("cargo metadata: {e}"))?;
-        if !output.status.success() {
-            let reason = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("`cargo fetch --locked` gets the programs' sources: {reason}"));
-        }
-        let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+        let metadata = ["metadata", "--format-version=1", "--offline"];
+        let output = match cargo(&metadata) {
+            Ok(output) => output,
+            // A build fetches no more than it needs, which the sources of other programs are not.
+            Err(_) => cargo(&["fetch"]).and_then(|_| cargo(&metadata))?,
+        };
+        let metadata: Value = serde_json::from_slice(&output).map_err(|e| format!("cargo metadata: {e}"))?;
         let packages = metadata["packages"]
             .as_array()
             .ok_or("cargo metadata lists no packages")?;
@@ -44,4 +33,23 @@ impl Crates {
         let folder = self.0.get(name).map(PathBuf::as_path);
         folder.ok_or_else(|| format!("no package depends on the crate {name}"))
     }
+}
+
+fn cargo(arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(arguments)
+        .arg("--locked")
+        .arg("--manifest-path")
+        .arg(manifest);
+    let output = command.output().map_err(|e| format!("cargo: {e}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(format!(
+        "cargo {}: {}",
+        arguments[0],
+        String::from_utf8_lossy(&output.stderr)
+    ))
 }

@@ -1,7 +1,7 @@
 //! Real programs, run by `restub run` from their objects and by themselves as the compiler's driver linked the same
 //! objects. Standard output, standard error, exit status and the files left behind have to be equal.
 //!
-//! The sources come from crates (`cargo fetch --locked` gets them); compiled objects are kept in cargo's target folder.
+//! The sources come from crates, which cargo fetches; compiled objects are kept in cargo's target folder.
 //!
 //! | variable | effect |
 //! |---|---|
