@@ -10,7 +10,8 @@ use crate::object::{Relocation, Section};
 use crate::relocation::{Formula, Need, Row, Values};
 use crate::resolver::{CopyRule, Target, TargetKind};
 use crate::scan::{self, NO_SLOT, Needs, Slots, Tables};
-use crate::unit::{Definition, LinkerSymbol, NO_SLOTS, Symbol, Unit};
+use crate::supplied::LinkerSymbol;
+use crate::unit::{Definition, NO_SLOTS, Symbol, Unit};
 
 /// Everything about an image that is final once memory has been allocated.
 pub(crate) struct Linked<'unit, 'data> {

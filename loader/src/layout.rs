@@ -7,7 +7,8 @@ use crate::limits::Limits;
 use crate::memory::{SegmentKind, SegmentSize};
 use crate::object::{Section, SectionState};
 use crate::scan::Tables;
-use crate::unit::{Definition, LinkerSymbol, Unit};
+use crate::supplied::LinkerSymbol;
+use crate::unit::{Definition, Unit};
 
 /// Size of a PLT entry in bytes.
 pub(crate) const PLT_ENTRY_BYTES: u64 = 16;

@@ -5,6 +5,7 @@ mod archive;
 mod debug;
 mod elf_image;
 mod error;
+mod foreign;
 mod image;
 mod input;
 mod layout;
@@ -15,6 +16,7 @@ mod object;
 mod relocation;
 mod resolver;
 mod scan;
+mod supplied;
 mod unit;
 
 pub use archive::Archive;

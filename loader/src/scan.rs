@@ -258,7 +258,7 @@ fn is_tls(unit: &Unit<'_>, id: usize) -> bool {
         Definition::Section { section, .. } => unit.objects[symbol.object as usize].sections[section as usize].is_tls(),
         Definition::External(target) => matches!(target.kind, TargetKind::Tls { .. }),
         Definition::Common { .. } => symbol.kind == elf::STT_TLS,
-        Definition::Linker(symbol) => symbol == crate::unit::LinkerSymbol::TlsModuleBase,
+        Definition::Linker(symbol) => symbol == crate::supplied::LinkerSymbol::TlsModuleBase,
         _ => symbol.kind == elf::STT_TLS,
     }
 }
