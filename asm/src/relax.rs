@@ -13,6 +13,11 @@ use crate::unit::{Resolved, Unit};
 /// More passes than this and alignments or LEB128 values are chasing each other.
 const MOST_PASSES: u32 = 200;
 
+/// No item is taken to be larger; a section with such an item is refused in the end.
+const HUGE: u64 = 1 << 40;
+/// The most bytes a section with bytes can have.
+const LARGEST: u64 = 1 << 30;
+
 /// How many bytes to the next multiple.
 fn padding(position: u64, align: u64, most: u64) -> u64 {
     let need = position.wrapping_neg() & (align - 1);
@@ -75,11 +80,12 @@ impl Unit {
                 ItemKind::Align { align, most, .. } => (padding(item.offset + growth, align, most), true),
                 ItemKind::Leb { .. } => (1, false),
                 ItemKind::Space { count, unit, .. } => (
-                    self.constant_now(&count).unwrap_or(0).max(0) as u64 * u64::from(unit),
+                    (self.constant_now(&count).unwrap_or(0).max(0) as u64).saturating_mul(unit.into()),
                     true,
                 ),
                 ItemKind::Org { .. } => (0, true),
             };
+            let size = size.min(HUGE);
             let section = &mut self.sections[id as usize];
             section.items[index].size = size;
             section.growth[index + 1] = growth + size;
@@ -137,7 +143,7 @@ impl Unit {
                     Err(_) => item.size,
                 },
                 ItemKind::Space { count, unit, .. } => match self.constant(&count) {
-                    Ok(count) => count.max(0) as u64 * u64::from(unit),
+                    Ok(count) => (count.max(0) as u64).saturating_mul(unit.into()),
                     Err(_) => item.size,
                 },
                 ItemKind::Org { target, .. } => match self.resolve(&target) {
@@ -146,6 +152,7 @@ impl Unit {
                     _ => 0,
                 },
             };
+            let size = size.min(HUGE);
             if size != item.size {
                 changed = true;
                 stretch += size as i64 - item.size as i64;
@@ -188,6 +195,14 @@ impl Unit {
     pub(crate) fn check_items(&mut self) {
         let mut found: alloc::vec::Vec<(u32, String)> = alloc::vec::Vec::new();
         for (id, section) in self.sections.iter().enumerate() {
+            if section.size() > LARGEST && !section.is_nobits() {
+                let line = section
+                    .items
+                    .iter()
+                    .max_by_key(|item| item.size)
+                    .map_or(0, |item| item.line);
+                found.push((line, String::from("the section is larger than 1 GiB")));
+            }
             for (index, item) in section.items.iter().enumerate() {
                 let result = match item.kind {
                     ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()),

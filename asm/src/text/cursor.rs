@@ -161,6 +161,7 @@ impl<'a> Cursor<'a> {
             }
             _ => self.pos += 1,
         }
+        self.clamp();
     }
 
     pub(crate) fn skip_line(&mut self) {
@@ -169,6 +170,12 @@ impl<'a> Cursor<'a> {
         }
         self.pos += 1;
         self.line += 1;
+        self.clamp();
+    }
+
+    /// Back to the end, for what looked a byte beyond it.
+    pub(crate) fn clamp(&mut self) {
+        self.pos = self.pos.min(self.text.len());
     }
 
     /// The line that this place is in, and the column from 1.

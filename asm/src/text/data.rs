@@ -411,16 +411,20 @@ impl Assembler<'_> {
             Place::Undefined | Place::Common { .. } => {}
             _ => return fail("this symbol is defined already"),
         }
-        symbol.place = Place::Common { size, align };
-        if local {
+        if local || symbol.binding == crate::symbol::Binding::Local {
+            // Local common symbols are storage in `.bss`, in the order of their directives.
             symbol.binding = crate::symbol::Binding::Local;
-        } else if symbol.binding == crate::symbol::Binding::Default {
+            self.local_common(id, size, align);
+            return Ok(());
+        }
+        symbol.place = Place::Common { size, align };
+        if symbol.binding == crate::symbol::Binding::Default {
             symbol.binding = crate::symbol::Binding::Global;
         }
         Ok(())
     }
 
-    /// Local common symbols are storage in `.bss`; GNU as puts them there as it meets the directive.
+    /// Common symbols that turned out to be local afterwards.
     pub(super) fn common_symbols(&mut self) {
         for id in self.unit.symbols.ids() {
             let symbol = *self.unit.symbols.get(id);
@@ -435,7 +439,9 @@ impl Assembler<'_> {
     }
 
     pub(super) fn local_common(&mut self, id: u32, size: u64, align: u64) {
-        let bss = &mut self.unit.sections[super::BSS as usize];
+        // Behind what the source itself puts into `.bss`.
+        let id_of_bss = self.subsection(super::BSS, 1);
+        let bss = &mut self.unit.sections[id_of_bss as usize];
         bss.align = bss.align.max(align);
         let offset = bss.virtual_size;
         if align > 1 {
@@ -455,7 +461,7 @@ impl Assembler<'_> {
         bss.virtual_size += size;
         let symbol = self.unit.symbols.get_mut(id);
         symbol.place = Place::Label {
-            section: super::BSS,
+            section: id_of_bss,
             offset,
             item,
         };

@@ -425,7 +425,7 @@ impl Assembler<'_> {
     }
 
     /// The subsection of this number.
-    fn subsection(&mut self, parent: SectionId, number: i64) -> SectionId {
+    pub(super) fn subsection(&mut self, parent: SectionId, number: i64) -> SectionId {
         if number == 0 {
             return parent;
         }

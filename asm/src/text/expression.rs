@@ -359,6 +359,7 @@ fn character(cursor: &mut Cursor<'_>) -> Result<Value, Fail> {
         cursor.pos += 1;
     }
     if cursor.pos > cursor.text.len() {
+        cursor.clamp();
         return fail("a character is expected");
     }
     Ok(Value::constant(byte.into()))

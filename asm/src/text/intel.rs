@@ -276,6 +276,7 @@ impl Assembler<'_> {
         cursor.skip_space();
         let digit = cursor.peek();
         cursor.pos += 1;
+        cursor.clamp();
         match digit {
             b'1' | b'2' | b'4' | b'8' if !cursor.peek().is_ascii_digit() => Ok(digit - b'0'),
             _ => fail("the scale is 1, 2, 4 or 8"),

@@ -212,7 +212,7 @@ impl<'o> Assembler<'o> {
             conditions: Vec::new(),
             macros: FxHashMap::default(),
             macro_count: 0,
-            expansion_budget: 256 << 20,
+            expansion_budget: 64 << 20,
             stop: false,
             cfi: cfi::Cfi::default(),
             lines: line::Lines::default(),
@@ -520,6 +520,7 @@ impl<'o> Assembler<'o> {
         self.write_frames();
         self.write_addrsig();
         self.unit.check_items();
+        self.problems()?;
         let images = self.unit.images();
         self.problems()?;
         let written = crate::elf_writer::write(&mut self.unit, images, &self.files);

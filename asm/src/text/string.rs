@@ -24,6 +24,7 @@ pub(crate) fn append(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), F
             b'\\' => {
                 cursor.pos += 1;
                 out.push(escape(cursor));
+                cursor.clamp();
             }
             _ => return fail("the string does not end on this line"),
         }

@@ -1,0 +1,106 @@
+//! Arbitrary text never panics, never hangs, and errors have their place.
+
+use proptest::prelude::*;
+use restub_asm::{Options, Syntax, assemble};
+
+fn both(source: &str) {
+    for syntax in [Syntax::Att, Syntax::Intel] {
+        let options = Options {
+            syntax,
+            ..Options::default()
+        };
+        let _ = assemble(source, &options);
+    }
+}
+
+/// Words of the language.
+#[rustfmt::skip]
+const WORDS: &[&str] = &[
+    "mov", "movq", "add", "vaddps", "jmp", "je", "call", "lock", "rep", "push", "lea", "%rax", "%xmm3", "%k1",
+    "rax", "$5", "$x", "x", ".L1", "1:", "1b", "1f", "(%rax)", "8(%rsp,%rcx,4)", "x(%rip)", "x@PLT",
+    "x@GOTPCREL(%rip)", "[rax+rcx*4+8]", "QWORD PTR", "OFFSET FLAT:x", "{%k1}", "{z}", "{1to8}", "{rn-sae}", ",",
+    "\n", " ", ":", "=", ".byte", ".long", ".quad", ".uleb128", ".ascii", "\"text\"", ".section", ".text", ".data",
+    ".bss", ".align", ".p2align", ".org", ".fill", ".skip", ".set", ".globl", ".type", ".size", ".comm",
+    ".cfi_startproc", ".cfi_endproc", ".cfi_def_cfa", ".cfi_offset", ".loc", ".file", ".macro", ".endm", ".rept",
+    ".endr", ".irp", ".if", ".else", ".endif", ".intel_syntax noprefix", ".att_syntax", ".pushsection",
+    ".popsection", ".previous", ".subsection", ".reloc", ".symver", ".weakref", "-", "+", "*", "(", ")",
+    "0x7fffffffffffffff", "-1", "@function", "#", "/*", "*/", ";", "'a", "\\", "%", "\\@",
+];
+
+/// Pieces that make lines which get far into the assembler.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~\n]{0,12}", prop::sample::select(WORDS).prop_map(String::from),]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_assembled_or_refused(source in "\\PC{0,80}") {
+        both(&source);
+    }
+
+    #[test]
+    fn any_mixture_of_pieces_is_assembled_or_refused(pieces in prop::collection::vec(piece(), 0..24)) {
+        both(&pieces.join(" "));
+    }
+}
+
+#[test]
+fn bombs_are_defused() {
+    let nested = "((((((((((((((((((((".repeat(50);
+    let repeats = ".rept 50000000\n".repeat(4) + "nop\n" + &".endr\n".repeat(4);
+    let sources = [
+        ".macro m\nm\nm\n.endm\nm\n",
+        &repeats,
+        ".rept 1000000000\n nop\n.endr\n",
+        ".skip 0x7fffffffffffffff\n",
+        ".fill 0x7fffffff, 8, 1\n",
+        ".set a, b\n.set b, a\n.quad a\n",
+        ".long x-y\nx = y + 1\ny = x\n",
+        ".p2align 63\n",
+        ".org 0x7fffffffffffffff\n",
+        ".long ",
+        &alloc_expression(&nested),
+        "mov [[[[[[[[[[rax",
+        ".if 1\n",
+        ".macro",
+        ".rept 3",
+        "\"",
+        "/*",
+        ".file 999999999 \"x\"\n",
+        ".loc 1 1\n nop\n",
+        ".section .text,\"axG\",@progbits,g,comdat\nnop\n",
+    ];
+    for source in sources {
+        both(source);
+    }
+}
+
+fn alloc_expression(nested: &str) -> String {
+    format!(".long {nested}1\n")
+}
+
+#[test]
+fn errors_have_line_column_source_and_reason() {
+    let source = "nop\n\tmovl\t%eax, %xyz\n\taddq $1, %eax\n\t.bogus\n";
+    let errors = assemble(
+        source,
+        &Options {
+            file_name: "f.s".into(),
+            ..Options::default()
+        },
+    )
+    .unwrap_err();
+    assert_eq!(errors.0.len(), 3);
+    let text = errors.to_string();
+    assert!(
+        text.contains("f.s:2:13: there is no such register\n    \tmovl\t%eax, %xyz\n    \t    \t      ^"),
+        "{text}"
+    );
+    assert!(
+        text.contains("f.s:3:2: `add` does not take this size suffix here"),
+        "{text}"
+    );
+    assert!(text.contains("f.s:4:2: there is no directive .bogus"), "{text}");
+}
