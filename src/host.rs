@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString, c_void};
 use std::ops::Range;
 use std::ptr;
+use std::sync::OnceLock;
 
 use object::LittleEndian as LE;
 use object::elf;
@@ -160,6 +161,7 @@ impl Host {
             generation: (0, 0),
             libraries: Vec::new(),
             known: self.generation,
+            static_tls: static_tls_range(),
         };
         // SAFETY: the callback only uses what it is given, and `list` outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut list).cast()) };
@@ -242,6 +244,8 @@ struct Listing {
     generation: (u64, u64),
     known: (u64, u64),
     libraries: Vec<Library>,
+    /// Asked for before the dynamic linker's lock is taken, since it calls the dynamic linker.
+    static_tls: Range<u64>,
 }
 
 unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: libc::size_t, data: *mut c_void) -> libc::c_int {
@@ -258,13 +262,19 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: libc::size_t,
     if !path.to_bytes().starts_with(b"linux-vdso") {
         // SAFETY: the headers are those of a loaded library.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-        list.libraries.extend(Library::read(path, info, headers));
+        list.libraries
+            .extend(Library::read(path, info, headers, &list.static_tls));
     }
     0
 }
 
 impl Library {
-    fn read(path: CString, info: &libc::dl_phdr_info, headers: &[libc::Elf64_Phdr]) -> Option<Self> {
+    fn read(
+        path: CString,
+        info: &libc::dl_phdr_info,
+        headers: &[libc::Elf64_Phdr],
+        static_tls: &Range<u64>,
+    ) -> Option<Self> {
         let base = info.dlpi_addr;
         let range = |header: &libc::Elf64_Phdr| {
             let start = base.wrapping_add(header.p_vaddr);
@@ -283,7 +293,7 @@ impl Library {
         let block = info.dlpi_tls_data as u64;
         let tls = (info.dlpi_tls_modid != 0).then(|| LibraryTls {
             module: info.dlpi_tls_modid as u64,
-            block_offset: static_tls_range()
+            block_offset: static_tls
                 .contains(&block)
                 .then(|| block.wrapping_sub(crate::tls::thread_pointer()).cast_signed()),
         });
@@ -529,19 +539,27 @@ impl Tables {
 
 /// The part of this thread's memory in which the static thread-local block is.
 fn static_tls_range() -> Range<u64> {
-    type StaticInfo = unsafe extern "C" fn(*mut usize, *mut usize);
     let pointer = crate::tls::thread_pointer();
-    // The size without the dynamic linker's word: what an executable of that size can have.
+    pointer.saturating_sub(static_tls_bytes())..pointer
+}
+
+/// The size of a thread's static block, as the C library tells its sanitizers' runtimes.
+fn static_tls_bytes() -> u64 {
+    type StaticInfo = unsafe extern "C" fn(*mut usize, *mut usize);
+    // Without that function: what an executable of some size can have.
     const AT_LEAST_BYTES: u64 = 4096;
-    let Some(function) = dlsym("_dl_get_tls_static_info", Some("GLIBC_PRIVATE")) else {
-        return pointer - AT_LEAST_BYTES..pointer;
-    };
-    // SAFETY: the C library's function of that version has this type; its sanitizers' interface depends on it.
-    let function: StaticInfo = unsafe { std::mem::transmute(function as usize) };
-    let (mut size, mut align) = (0, 0);
-    // SAFETY: both pointers are valid.
-    unsafe { function(&raw mut size, &raw mut align) };
-    pointer.saturating_sub(size as u64)..pointer
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let Some(function) = dlsym("_dl_get_tls_static_info", Some("GLIBC_PRIVATE")) else {
+            return AT_LEAST_BYTES;
+        };
+        // SAFETY: the C library's function of that version has this type.
+        let function: StaticInfo = unsafe { std::mem::transmute(function as usize) };
+        let (mut size, mut align) = (0, 0);
+        // SAFETY: both pointers are valid.
+        unsafe { function(&raw mut size, &raw mut align) };
+        size as u64
+    })
 }
 
 /// Where new threads copy `address` from, an address in this thread's static block, and whether that is read-only.

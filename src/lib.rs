@@ -32,6 +32,7 @@ mod binder;
 mod builtins;
 mod debugger;
 mod error;
+mod fork;
 mod function;
 mod host;
 mod libraries;

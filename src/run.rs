@@ -93,14 +93,15 @@ pub(crate) unsafe fn resolve(ifunc: &Ifunc) -> u64 {
     unsafe { resolver() }
 }
 
-/// C's `main`.
+/// C's `main`, and constructors, which get the same and return nothing.
 pub(crate) type Main = unsafe extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
 
-/// Calls a `main`. The frame has no unwind information on purpose: unwinding ends here, as it does in the C start files,
-/// and does not reach Rust's frames, which would stop a foreign exception with a message of their own.
+/// Calls a `main`, a constructor or a destructor. The frame has no unwind information on purpose: unwinding ends here, as
+/// it does in the C start files, so that an exception ends the process by `std::terminate`. It does not reach Rust's frames,
+/// which would stop a foreign exception with a message of their own, or leave a load half done.
 ///
 /// # Safety
-/// The function is a `main`, and its author's code may be called.
+/// The function takes these parameters or fewer, and its author's code may be called.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_main(
     main: Main,
@@ -126,13 +127,12 @@ pub(crate) unsafe extern "C" fn call_main(
 /// # Safety
 /// The image is ready to run, and its author's code may be called.
 pub(crate) unsafe fn construct(image: &Image, arguments: &Arguments) {
-    type Constructor = unsafe extern "C-unwind" fn(c_int, *const *const c_char, *const *const c_char);
     for array in image.preinit.iter().chain(&image.init) {
         for address in pointers(array) {
             // SAFETY: a word of the image's array, which the author filled with functions of this type.
-            let constructor: Constructor = unsafe { std::mem::transmute(address as usize) };
+            let constructor: Main = unsafe { std::mem::transmute(address as usize) };
             // SAFETY: the caller's promise.
-            unsafe { constructor(arguments.count(), arguments.pointer(), environment()) };
+            unsafe { call_main(constructor, arguments.count(), arguments.pointer(), environment()) };
         }
     }
 }
@@ -183,9 +183,9 @@ impl Finalizer {
             let functions: Vec<u64> = pointers(array).collect();
             for address in functions.into_iter().rev() {
                 // SAFETY: a word of the image's array, which the author filled with functions of this type.
-                let destructor: unsafe extern "C-unwind" fn() = unsafe { std::mem::transmute(address as usize) };
+                let destructor: Main = unsafe { std::mem::transmute(address as usize) };
                 // SAFETY: the caller's promise.
-                unsafe { destructor() };
+                unsafe { call_main(destructor, 0, ptr::null(), ptr::null()) };
             }
         }
         if let Some(handle) = self.dso_handle {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsString, c_int};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use restub_loader::{Detail, Image, Input, Limits, Options, SymbolKind, TargetKind};
@@ -9,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::binder::Binder;
 use crate::error::{Error, Result};
+use crate::fork::Operation;
 use crate::function::{Function, FunctionPointer};
 use crate::host::{self, Host};
 use crate::memory::{ProcessMemory, Protection};
@@ -95,6 +97,7 @@ impl Builder {
     /// Makes the session. Address space is reserved by the first load.
     #[must_use]
     pub fn build(self) -> Session {
+        let _operation = Operation::begin();
         let mut host = Host::default();
         let protection = if self.gdb { Protection::Private } else { self.protection };
         let memory = ProcessMemory::new(protection, host.library_range());
@@ -173,7 +176,8 @@ impl Session {
         Builder::default()
     }
 
-    /// Loads objects and the archive members that they need, as one module; its constructors have run on return.
+    /// Loads objects and the archive members that they need, as one module; its constructors have run on return. An
+    /// exception that one of them lets out ends the process by `std::terminate`, as when a program starts.
     ///
     /// The objects may refer to each other, to modules loaded before, to symbols [defined](Session::define) by address,
     /// to the host program, and to its shared libraries. Of a weak definition that an earlier module has, that copy is
@@ -454,9 +458,35 @@ impl Session {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> Locked<'_> {
+        let operation = Operation::begin();
         // A panic under the lock is a bug of restub's; what it protects is changed only by complete steps.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked {
+            state,
+            _operation: operation,
+        }
+    }
+}
+
+/// A session's state, for the length of one operation.
+struct Locked<'session> {
+    // Dropped first: until the state is unlocked, no child may be made of this process.
+    state: MutexGuard<'session, State>,
+    _operation: Operation,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use restub_loader::{ImageTls, MemoryError, TlsDescriptors, TlsPlacement, TlsRequest};
 
+use crate::fork::Operation;
 use crate::memory::Region;
 
 /// Bytes of static thread-local storage that every thread of the host carries for modules that want fixed offsets.
@@ -412,6 +413,7 @@ fn dynamic_block(module: u64) -> *mut u8 {
 
 #[cold]
 fn new_dynamic_block(module: u64, index: usize) -> *mut u8 {
+    let _operation = Operation::begin();
     let known = MODULES
         .read()
         .unwrap_or_else(PoisonError::into_inner)

@@ -459,3 +459,43 @@ fn mappings_bytes() -> u64 {
         .expect("statm")
         * 4096
 }
+
+#[test]
+fn a_fork_waits_for_loads_in_other_threads() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let object = [compile("busy.c", "int busy(void) { return 42; }", &[])];
+    let shared = Session::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let module = load(&shared, &object);
+                unload(&shared, module);
+            }
+        });
+        for _ in 0..20 {
+            // SAFETY: the child only uses sessions and leaves by `_exit`, or by the signal.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // A lock that nobody will ever release ends the child instead of the test.
+                // SAFETY: sets a timer.
+                unsafe { libc::alarm(60) };
+                let modules = shared.stats().modules;
+                let session = Session::new();
+                load(&session, &object);
+                let right = modules <= 1 && call(&session, "busy") == 42;
+                // SAFETY: ends the child without the parent's `atexit` functions.
+                unsafe { libc::_exit(if right { 0 } else { 1 }) };
+            }
+            let mut status = 0;
+            // SAFETY: waits for the child made above.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            if status != 0 {
+                done.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(status, 0, "the child's result");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}

@@ -30,8 +30,44 @@ pub(crate) enum Command {
     Run(RunArguments),
     Inspect(InspectArguments),
     Link(LinkArguments),
+    Asm(AsmArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
+}
+
+/// Assemble a source file to an object
+///
+/// The source is AT&T syntax as GNU as reads it, or Intel syntax, and may change between the two.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub asm memcpy.s -o memcpy.o
+  gcc -S -masm=intel -o - a.c | restub asm - -o a.o
+
+Exit status: 0, 1 if the source has errors, 2 for bad usage.")]
+pub(crate) struct AsmArguments {
+    /// The source file; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Write the object to OUT
+    #[arg(short = 'o', value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The syntax at the start of the source
+    #[arg(long, value_enum, default_value = "att")]
+    pub(crate) syntax: SyntaxArgument,
+    /// Look for .include and .incbin files in DIR
+    #[arg(short = 'I', value_name = "DIR")]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Set the symbol NAME to a number
+    #[arg(short = 'D', value_name = "NAME=NUMBER", value_parser = definition)]
+    pub(crate) definitions: Vec<Definition>,
+}
+
+/// A syntax of the assembler.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum SyntaxArgument {
+    Att,
+    Intel,
 }
 
 /// Link objects into this process and call main

@@ -9,12 +9,13 @@ use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SymbolFlag
 use restub::loader::{Archive, Input, Object};
 
 use crate::arguments::Surroundings;
+use crate::assemble;
 
 /// What makes an object of a source file, by the end of its name.
 const COMPILERS: [(&[&str], &str); 10] = [
     (&["c", "i"], "gcc -c"),
     (&["cc", "cpp", "cxx", "C", "ii"], "g++ -c"),
-    (&["s", "S"], "gcc -c"),
+    (&["S"], "gcc -c"),
     (&["asm", "nasm"], "nasm -f elf64"),
     (&["rs"], "rustc --emit obj"),
     (&["f", "f90", "f95", "f03", "f08"], "gfortran -c"),
@@ -39,6 +40,9 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Input<'static>> {
             "{}: is a device; give a relocatable object (.o) or an archive (.a)",
             path.display()
         );
+    }
+    if path.extension().is_some_and(|extension| extension == "s") {
+        return assemble::object_of(path);
     }
     let input = Input::open(path)?;
     let readable = input.is_archive() || input.bytes().starts_with(b"\x7fELF");

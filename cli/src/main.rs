@@ -1,6 +1,7 @@
 //! The `restub` command.
 
 mod arguments;
+mod assemble;
 mod crash;
 mod files;
 mod inspect;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Link(arguments) => link::link(&arguments),
+        Command::Asm(arguments) => assemble::assemble(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

@@ -1,6 +1,8 @@
 //! `restub run`: links objects into this process and calls `main`.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString, c_char};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use restub::Protection;
@@ -16,6 +18,7 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .map(|file| file.clone().into_os_string())
         .unwrap_or_default();
     let argv: Vec<OsString> = std::iter::once(program).chain(arguments.arguments).collect();
+    name_process(&argv[0]);
     let protection = if arguments.fast {
         Protection::Fast
     } else {
@@ -47,6 +50,22 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     // SAFETY: the entry is C's `main`, or as the user says.
     let status = unsafe { session.run_main(&arguments.entry) }?;
     exit(status)
+}
+
+/// Gives the C library and the kernel the program's name, which `assert` and the like print.
+fn name_process(name: &OsStr) {
+    unsafe extern "C" {
+        static mut program_invocation_name: *mut c_char;
+        static mut program_invocation_short_name: *mut c_char;
+    }
+    let base = Path::new(name).file_name().unwrap_or(name);
+    let [full, short] = [name, base].map(|name| CString::new(name.as_bytes()).unwrap_or_default().into_raw());
+    // SAFETY: the string is never freed, and no other thread exists.
+    unsafe { program_invocation_name = full };
+    // SAFETY: as above.
+    unsafe { program_invocation_short_name = short };
+    // SAFETY: a C string; the kernel takes its first 15 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, short) };
 }
 
 /// Ends the process as a return from `main` does: `atexit` functions run, and C's buffers are written.

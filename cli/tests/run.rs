@@ -169,6 +169,20 @@ fn an_exception_that_main_lets_out_terminates() {
         "{stderr}"
     );
     assert!(stderr.contains("restub: SIGABRT at 0x"), "{stderr}");
+    let source = "
+        #include <stdexcept>
+        struct Early { Early() { throw std::runtime_error(\"too early\"); } } early;
+        int main() { return 0; }
+    ";
+    let object = folder.compile("early.cc", source, &[]);
+    let output = folder.restub(&["run", &object]);
+    let (_, stderr) = texts(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    assert!(
+        stderr.starts_with("terminate called after throwing an instance of 'std::runtime_error'"),
+        "{stderr}"
+    );
+    assert!(stderr.contains(", called from _ZN5EarlyC"), "{stderr}");
 }
 
 #[test]
@@ -251,10 +265,60 @@ fn undefined_symbols_are_all_listed() {
 }
 
 #[test]
+fn assembly_is_run_as_it_is() {
+    let folder = Folder::new();
+    folder.write("triple.s", ".globl triple\ntriple: leal (%rdi,%rdi,2), %eax\n ret\n");
+    folder.compile("uses.c", "int triple(int); int main(void) { return triple(14); }", &[]);
+    let run = folder.restub(&["run", "uses.o", "triple.s"]);
+    assert_eq!(run.status.code(), Some(42), "{run:?}");
+    folder.write("wrong.s", "nop\n mvo %eax, %ebx\n");
+    let run = folder.restub(&["run", "wrong.s"]);
+    assert_eq!(run.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(
+        error.starts_with("restub: wrong.s:2:2: ") && error.contains("mvo %eax, %ebx"),
+        "{error}"
+    );
+}
+
+#[test]
+fn asm_writes_what_gnu_as_writes() {
+    let folder = Folder::new();
+    folder.compile(
+        "source.c",
+        "#include <stdio.h>\nint n; int main(void) { return printf(\"%d\\n\", n); }",
+        &[],
+    );
+    folder.tool("gcc", &["-O2", "-S", "source.c", "-o", "source.s"]);
+    folder.tool("as", &["source.s", "-o", "theirs.o"]);
+    let ours = folder.restub(&["asm", "source.s", "-o", "ours.o"]);
+    assert_eq!(ours.status.code(), Some(0), "{ours:?}");
+    let dump = |object: &str| {
+        let output = std::process::Command::new("objdump")
+            .arg("-dr")
+            .arg(folder.file(object))
+            .output()
+            .expect("objdump");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split_once("Disassembly").expect("code").1.to_owned()
+    };
+    assert_eq!(dump("ours.o"), dump("theirs.o"));
+}
+
+#[test]
+fn a_failed_assertion_names_the_program() {
+    let folder = Folder::new();
+    folder.compile("asserts.c", "#include <assert.h>\nint main(void) { assert(0); }", &[]);
+    let run = folder.restub(&["run", "asserts.o"]);
+    let error = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(error.starts_with("asserts.o: asserts.c:2: main: Assertion"), "{error}");
+}
+
+#[test]
 fn files_that_are_no_objects_are_refused_with_the_remedy() {
     let folder = Folder::new();
     folder.compile("hello.c", "int main(void) { return 0; }", &[]);
-    folder.write("hello.s", ".globl main\nmain: ret\n");
+    folder.write("hello.S", "#define hello main");
     folder.write("notes.txt", "nothing to run");
     folder.write("empty.o", "");
     folder.tool("gcc", &["hello.o", "-o", "program"]);
@@ -267,8 +331,8 @@ fn files_that_are_no_objects_are_refused_with_the_remedy() {
             "hello.c: is source code, not an object; compile it first: gcc -c hello.c",
         ),
         (
-            "hello.s",
-            "hello.s: is source code, not an object; compile it first: gcc -c hello.s",
+            "hello.S",
+            "hello.S: is source code, not an object; compile it first: gcc -c hello.S",
         ),
         (
             "notes.txt",
@@ -332,4 +396,69 @@ fn missing_libraries_are_named() {
     let object = folder.compile("hello.c", "int main(void) { return 0; }", &[]);
     let error = folder.restub_error(1, &["run", &object, "-l", "nosuchthing"]);
     assert!(error.starts_with("restub: cannot open libnosuchthing.so: "), "{error}");
+}
+
+/// What programs do with the process that they are in.
+const PROCESS: &str = r#"
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static jmp_buf jump;
+static sigjmp_buf recovery;
+static int *volatile nowhere;
+static void recover(int number) { siglongjmp(recovery, number); }
+static void *thread(void *argument) { pthread_exit((void *)5); }
+extern char **environ;
+
+int main(int argc, char **argv) {
+    int option, status;
+    void *result;
+    pthread_t id;
+    while ((option = getopt(argc, argv, "ab:")) != -1) printf("option %c %s\n", option, optarg ? optarg : "");
+    for (int i = optind; i < argc; i++) printf("argument %s\n", argv[i]);
+    fflush(stdout);
+    if (fork() == 0) { printf("child\n"); exit(3); }
+    wait(&status);
+    printf("child ended with %d\n", WEXITSTATUS(status));
+    fflush(stdout);
+    system("echo system");
+    setenv("VARIABLE", "value", 1);
+    printf("%s %d\n", getenv("VARIABLE"), environ != 0);
+    if (!setjmp(jump)) longjmp(jump, 1); else puts("jumped");
+    signal(SIGSEGV, recover);
+    if (!sigsetjmp(recovery, 1)) *nowhere = 1; else puts("recovered");
+    pthread_create(&id, 0, thread, 0);
+    pthread_join(id, &result);
+    printf("thread ended with %ld\n", (long)result);
+    FILE *pipe = popen("cat", "w");
+    fprintf(pipe, "piped\n");
+    pclose(pipe);
+    close(-1);
+    fflush(stdout);
+    perror("close");
+    char *command[] = { "echo", "executed", 0 };
+    execvp("echo", command);
+    return 1;
+}
+"#;
+
+#[test]
+fn the_process_is_the_programs_own() {
+    let folder = Folder::new();
+    let object = folder.compile("process.c", PROCESS, &["-w"]);
+    folder.tool("gcc", &[&object, "-o", "process"]);
+    let linked = folder.file("process").display().to_string();
+    let arguments = ["x", "-a", "y", "-b", "value", "--", "-z"];
+    let theirs = folder.output(&linked, &arguments);
+    let ours = folder.restub(&[&["run", &object, "--"], &arguments[..]].concat());
+    assert_eq!(texts(&ours), texts(&theirs));
+    assert_eq!(ours.status, theirs.status);
+    assert!(texts(&ours).0.ends_with("executed\n"), "{ours:?}");
 }

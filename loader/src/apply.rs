@@ -297,7 +297,10 @@ impl Linked<'_, '_> {
             s,
             l: s,
             got: self.got(),
-            z: symbol.size,
+            z: match symbol.definition {
+                Definition::External(target) => target.size,
+                _ => symbol.size,
+            },
             ..Values::default()
         };
         let slots = self.slots(symbol);
@@ -309,10 +312,9 @@ impl Linked<'_, '_> {
                 RelocationError::ThreadLocal
             }),
         };
-        let thread_local = self.thread_local(symbol);
         match row.need {
             Need::Nothing => {}
-            Need::Address | Need::NearAddress | Need::Plt if thread_local.is_some() => {
+            Need::Address | Need::NearAddress | Need::Plt if symbol.needs.has(Needs::THREAD_LOCAL) => {
                 return Err(RelocationError::ThreadLocal);
             }
             Need::Address | Need::NearAddress => {}
@@ -334,7 +336,7 @@ impl Linked<'_, '_> {
             Need::TlsDesc => values.g = slot(slots.map(|slots| slots.tls_desc))?,
             Need::TlsLd => values.g = slot(Some(self.tables.tls_ld))?,
             Need::TlsLe | Need::TlsBlock => {
-                let tls = thread_local.ok_or(RelocationError::NotThreadLocal)?;
+                let tls = self.thread_local(symbol).ok_or(RelocationError::NotThreadLocal)?;
                 if row.formula == Formula::FromTlsBlock && !tls.own {
                     return Err(RelocationError::OtherModule);
                 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -99,6 +100,10 @@ fn read_or_map(path: &Path) -> std::io::Result<Contents<'static>> {
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
+    }
+    if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
+        // It may have no end.
+        return Err(std::io::Error::other("it is a device"));
     }
     if metadata.is_file() && metadata.len() >= MAP_FROM_BYTES {
         // SAFETY: the mapping is private and read-only; `Input::open` passes on to the caller that the file must not

@@ -196,6 +196,8 @@ impl Layout {
         let (size, align) = match item.rank {
             // Padding would end the table, so the records follow one another directly.
             Rank::EhFrame => (eh_frame_records(&object.name, section)?, 1),
+            // Nor may there be any between pointers, whatever the alignment that an assembler writes.
+            Rank::Array(_) => (section.size, WORD_BYTES),
             _ => (section.size, section.align),
         };
         let align = if item.rank == Rank::EhFrame && self.eh_frame.is_none() {
@@ -248,6 +250,9 @@ impl Layout {
         }
         for symbol in &mut unit.symbols {
             let size = symbol.size;
+            if let Definition::Common { align, .. } = symbol.definition {
+                limits.check_common(&unit.objects[symbol.object as usize].name, symbol.name, align)?;
+            }
             match &mut symbol.definition {
                 Definition::Common { align, offset, large } if symbol.kind != elf::STT_TLS => {
                     let segment = if *large {

@@ -8,7 +8,7 @@ use crate::object::Section;
 pub struct Limits {
     /// Bytes of one image in all, zeros (`.bss`) included.
     pub image_bytes: u64,
-    /// Alignment of one section in bytes.
+    /// Alignment of one section or common symbol in bytes.
     pub align_bytes: u64,
     /// Bytes of one image that have to be stored although no file holds them: gaps for alignment, and zeros in sections
     /// that are not writable.
@@ -41,6 +41,18 @@ impl Limits {
             return Err(exceeded("alignment", section.align, self.align_bytes));
         }
         Ok(())
+    }
+
+    pub(crate) fn check_common(&self, object: &str, symbol: &[u8], align: u64) -> Result<()> {
+        if align <= self.align_bytes {
+            return Ok(());
+        }
+        Err(Error::Limit {
+            object: object.to_owned(),
+            what: format!("alignment of symbol {}", String::from_utf8_lossy(symbol)),
+            value: align,
+            limit: self.align_bytes,
+        })
     }
 
     pub(crate) fn check_padding(&self, padding: u64) -> Result<()> {

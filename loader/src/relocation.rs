@@ -378,6 +378,12 @@ impl Relaxation {
         if row.number == 42 && rex.is_none_or(|byte| byte & 0xf0 != 0x40) {
             return None;
         }
+        // The padding of calls to `__tls_get_addr` under -fno-plt. In front of the 67 of `addr32 call` the REX prefix is
+        // ignored, and then AMD's processors take the 66 for a displacement of 16 bits.
+        let padded = offset.checked_sub(4).and_then(|at| section.get(at..at + 2)) == Some(&[0x66, 0x48]);
+        if padded && opcode == [0xff, 0x15] {
+            return None;
+        }
         RELAXATIONS
             .iter()
             .find(|r| (0..2).all(|i| opcode[i] & r.mask[i] == r.before[i] & r.mask[i]))

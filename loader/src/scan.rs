@@ -32,6 +32,10 @@ impl Needs {
     pub(crate) const TLS_DESC: Needs = Needs(1 << 9);
     /// Decided: instructions that load the address from the GOT are rewritten.
     pub(crate) const RELAXED: Needs = Needs(1 << 10);
+    /// Decided: the symbol is thread-local.
+    pub(crate) const THREAD_LOCAL: Needs = Needs(1 << 11);
+    /// Whoever resolves external names has been asked for the symbol.
+    pub(crate) const ASKED: Needs = Needs(1 << 12);
 
     /// What may take table entries.
     pub(crate) const SLOTS: Needs = Needs(
@@ -239,6 +243,7 @@ pub(crate) fn decide(unit: &mut Unit<'_>, window: Window, summary: Summary) -> R
             continue;
         }
         if is_tls(unit, id) {
+            unit.symbols[id].needs.add(Needs::THREAD_LOCAL);
             decide_tls(unit, id, &mut tables);
         } else {
             decide_address(unit, id, window, &mut tables)?;

@@ -225,10 +225,18 @@ impl<'data> Unit<'data> {
     fn enlarge(&mut self, id: SymbolId, new: &Symbol<'data>) {
         let old = &mut self.symbols[id.0 as usize];
         old.size = old.size.max(new.size);
-        if let (Definition::Common { align, .. }, Definition::Common { align: other, .. }) =
-            (&mut old.definition, new.definition)
+        if let (
+            Definition::Common { align, large, .. },
+            Definition::Common {
+                align: other_align,
+                large: other_large,
+                ..
+            },
+        ) = (&mut old.definition, new.definition)
         {
-            *align = (*align).max(other);
+            *align = (*align).max(other_align);
+            // Code of the small model has to reach it, if there is any.
+            *large &= other_large;
         }
     }
 
@@ -325,7 +333,12 @@ impl<'data> Unit<'data> {
             let supplied = if unique { None } else { self.linker_symbol(name) };
             let definition = match supplied {
                 Some(symbol) => Some(Definition::Linker(symbol)),
-                None => resolver.external(request).map(Definition::External),
+                // The answer to a second question, after members of fallbacks were added, would be the same.
+                None if self.symbols[id].needs.has(Needs::ASKED) => None,
+                None => {
+                    self.symbols[id].needs.add(Needs::ASKED);
+                    resolver.external(request).map(Definition::External)
+                }
             };
             if let Some(definition) = definition {
                 self.symbols[id].definition = definition;

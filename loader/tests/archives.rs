@@ -108,7 +108,7 @@ fn thin_with_members_in_folders() {
     assert_eq!(linked.word(linked.address("first")), linked.address("second"));
     std::fs::remove_file(folder.path().join("two/member.o")).expect("the member can be removed");
     let error = Input::open(&path).expect_err("a member is missing").to_string();
-    assert!(error.ends_with("two/member.o"), "{error}");
+    assert!(error.contains("two/member.o"), "{error}");
     let bytes = std::fs::read(&path).expect("the archive can be read");
     let error = message(link_files(&[("user.o", &wants("first")), ("lib.a", &bytes)]));
     assert!(error.contains("a thin archive has to be given as a path"), "{error}");

@@ -181,7 +181,7 @@ fn files_cut_off() {
 fn files_that_are_not_there() {
     for (path, reason) in [("/nowhere/a.o", "No such file or directory"), ("/", "is a directory")] {
         let error = restub_loader::Input::open(path).expect_err("no file");
-        assert!(error.to_string().ends_with(path), "{error}");
+        assert!(error.to_string().contains(path), "{error}");
         let source = std::error::Error::source(&error)
             .expect("the system's reason")
             .to_string();

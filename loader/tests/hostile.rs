@@ -280,10 +280,13 @@ impl Resolver for Varied {
     }
 }
 
-/// What became of an input, in words that are the same whenever the input is.
-fn attempt(bytes: &[u8], turn: u64) -> String {
+/// What became of an input, in words that are the same whenever the input is. In some turns there is a second one.
+fn attempt(bytes: &[u8], other: &[u8], turn: u64) -> String {
     let user = user();
-    let inputs = [Input::from_bytes("a", bytes), Input::from_bytes("user.o", user)];
+    let mut inputs = vec![Input::from_bytes("a", bytes), Input::from_bytes("user.o", user)];
+    if turn.is_multiple_of(5) && !other.is_empty() {
+        inputs.push(Input::from_bytes("b", other));
+    }
     let mut resolver = Varied(turn);
     let mut memory = BufferMemory::at(BASES[turn as usize % BASES.len()]);
     let options = Options {
@@ -344,9 +347,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn check(&mut self, what: &str, bytes: &[u8], turn: u64) -> Result<(), Failed> {
+    fn check(&mut self, what: &str, bytes: &[u8], other: &[u8], turn: u64) -> Result<(), Failed> {
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| attempt(bytes, turn)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| attempt(bytes, other, turn)));
         let duration = start.elapsed();
         let failed = |reason: String| {
             let path = std::env::temp_dir().join(format!("restub-hostile-{turn}"));
@@ -363,7 +366,7 @@ impl Tally {
             return failed(format!("took {duration:?}"));
         }
         if turn.is_multiple_of(8) {
-            let again = attempt(bytes, turn);
+            let again = attempt(bytes, other, turn);
             if outcome != again {
                 return failed(format!("at first {outcome}, then {again}"));
             }
@@ -388,7 +391,7 @@ fn mappings() -> usize {
 }
 
 fn truncations(seed: &Seed) -> Result<(), Failed> {
-    let whole = attempt(&seed.bytes, 1);
+    let whole = attempt(&seed.bytes, &[], 1);
     // The members of a thin archive are files beside it, which are not there.
     if !whole.contains(" linked ") && !seed.bytes.starts_with(b"!<thin>") {
         return Err(format!("the whole file does not link: {whole}").into());
@@ -396,7 +399,7 @@ fn truncations(seed: &Seed) -> Result<(), Failed> {
     let mut tally = Tally::default();
     let before = mappings();
     for length in 0..seed.bytes.len() {
-        tally.check(seed.name, &seed.bytes[..length], length as u64)?;
+        tally.check(seed.name, &seed.bytes[..length], &seed.bytes, length as u64)?;
     }
     tally.print(&format!("{}, cut off at every byte", seed.name));
     let after = mappings();
@@ -408,11 +411,13 @@ fn truncations(seed: &Seed) -> Result<(), Failed> {
 
 fn changes(seed: &Seed, stream: u64, total: u64) -> Result<(), Failed> {
     let mut random = Random::new(stream);
+    let mut previous = seed.bytes.clone();
     let mut tally = Tally::default();
     let before = mappings();
     while tally.bytes < total {
         let bytes = seed.changed(&mut random);
-        tally.check(seed.name, &bytes, tally.inputs)?;
+        tally.check(seed.name, &bytes, &previous, tally.inputs)?;
+        previous = bytes;
     }
     tally.print(&format!("{}, changed", seed.name));
     let after = mappings();
@@ -435,7 +440,7 @@ fn noise(total: u64) -> Result<(), Failed> {
         };
         let length = start.len().min(bytes.len());
         bytes[..length].copy_from_slice(&start[..length]);
-        tally.check("noise", &bytes, tally.inputs)?;
+        tally.check("noise", &bytes, &[], tally.inputs)?;
     }
     tally.print("noise");
     Ok(())

@@ -273,6 +273,17 @@ fn sizes_that_no_object_has_are_refused() {
         message(link_object(&object)),
         "a.o: alignment of section .data of 0x10000000000 exceeds the limit of 0x40000000"
     );
+    for kind in [".comm", ".tls_common"] {
+        let object = patched(&format!("    {kind} shared, 8, 8"), |patch| {
+            let symtab = patch.find(".symtab");
+            let last = patch.contents(symtab).end - 24;
+            patch.0[last + 8..last + 16].copy_from_slice(&(1_u64 << 62).to_le_bytes());
+        });
+        assert_eq!(
+            message(link_object(&object)),
+            "a.o: alignment of symbol shared of 0x4000000000000000 exceeds the limit of 0x40000000"
+        );
+    }
     let object = patched("    .data\n    .quad 1", |patch| {
         let section = patch.find(".data");
         patch.set(section, Field::Align, 12);
@@ -588,7 +599,7 @@ fn addresses_at_the_end_of_the_address_space() {
 /// The bound is for a slow and busy machine without optimization; the squares would take minutes.
 #[test]
 fn large_inputs_take_time_in_proportion() {
-    const COUNT: usize = 30_000;
+    const COUNT: usize = 20_000;
     let within = |what: &str, source: String| {
         let object = assemble(&source);
         let start = std::time::Instant::now();

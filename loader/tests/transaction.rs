@@ -3,6 +3,8 @@
 mod linking;
 mod toolchain;
 
+use std::collections::HashMap;
+
 use linking::BASE;
 use restub_loader::{
     BufferMemory, CopyRule, Image, Input, Memory, MemoryError, Options, Placement, Reach, Request, Resolver,
@@ -265,4 +267,43 @@ fn fallbacks_are_asked_only_if_something_is_missing() {
         &Options::default(),
     )
     .expect("the object links");
+}
+
+/// Counts the questions, and answers few.
+#[derive(Default)]
+struct Counter {
+    earlier: HashMap<Vec<u8>, u32>,
+    external: HashMap<Vec<u8>, u32>,
+}
+
+impl Resolver for Counter {
+    fn earlier(&mut self, name: &[u8]) -> Option<Target> {
+        *self.earlier.entry(name.to_vec()).or_default() += 1;
+        None
+    }
+
+    fn external(&mut self, request: Request<'_>) -> Option<Target> {
+        *self.external.entry(request.name.to_vec()).or_default() += 1;
+        None
+    }
+}
+
+#[test]
+fn each_name_is_asked_for_once() {
+    let user = assemble("    .weak weak, unused\n    .data\n    .quad first, weak, weak, first, _end, __dso_handle");
+    let first = assemble("    .globl first\nfirst: .quad second, weak\n    .weak weak");
+    let second = assemble("    .globl second\nsecond: .quad first, weak\n    .weak weak");
+    let (_folder, path) = toolchain::archive(&["ar", "rcs"], &[("first.o", &first)]);
+    let (_other_folder, other) = toolchain::archive(&["ar", "rcs"], &[("second.o", &second)]);
+    let open = |path| Input::open(path).expect("the archive can be read");
+    let inputs = [Input::from_bytes("user.o", user)];
+    let fallbacks = [open(path), open(other)];
+    let mut counter = Counter::default();
+    let mut memory = BufferMemory::at(BASE);
+    link(&inputs, || &fallbacks, &mut counter, &mut memory, &Options::default()).expect("the fallbacks have all");
+    for (name, count) in counter.earlier.iter().chain(&counter.external) {
+        assert_eq!(*count, 1, "{}", String::from_utf8_lossy(name));
+    }
+    assert!(counter.external.contains_key(&b"weak"[..]) && !counter.external.contains_key(&b"_end"[..]));
+    assert!(!counter.external.contains_key(&b"unused"[..]), "nothing refers to it");
 }

@@ -11,7 +11,6 @@
 
 use std::os::fd::OwnedFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use restub_loader::{MemoryError, PAGE_BYTES, Reach, SegmentKind, Window};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -19,23 +18,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use super::Protection;
 use super::region::Region;
-
-/// Incremented before each `fork`: an arena that was made before has since been shared with a child.
-static FORKS: AtomicU64 = AtomicU64::new(0);
-
-/// Has `fork` counted from now on.
-pub(crate) fn watch_forks() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    extern "C" fn before() {
-        // Relaxed: `fork` itself orders this against everything that the child does, and in the parent the thread
-        // that writes next either sees it or wrote to memory that the child does not know to be in use.
-        FORKS.fetch_add(1, Ordering::Relaxed);
-    }
-    ONCE.call_once(|| {
-        // SAFETY: the handler only increments an atomic, which is allowed at any time.
-        unsafe { libc::pthread_atfork(Some(before), None, None) };
-    });
-}
+use crate::fork;
 
 /// Sizes of an arena's parts in bytes, each a multiple of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +134,7 @@ impl Arena {
         Ok(Backing::Shared {
             file,
             view,
-            forks: FORKS.load(Ordering::Relaxed),
+            forks: fork::count(),
         })
     }
 
@@ -345,7 +328,7 @@ impl Arena {
     ///
     /// The bytes stay the same, at the same addresses, so that threads that run in them notice nothing.
     fn unshare(&mut self) -> Result<(), MemoryError> {
-        let now = FORKS.load(Ordering::Relaxed);
+        let now = fork::count();
         let Backing::Shared { view, forks, .. } = &self.backing else {
             return Ok(());
         };

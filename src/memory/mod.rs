@@ -54,7 +54,6 @@ pub(crate) struct ProcessMemory {
 
 impl ProcessMemory {
     pub(crate) fn new(protection: Protection, libraries: Range<u64>) -> Self {
-        arena::watch_forks();
         ProcessMemory {
             protection,
             arenas: Vec::new(),

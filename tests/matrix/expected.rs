@@ -96,7 +96,7 @@ const ROWS: &[Row] = &[
         compiler: "*",
         flags: &[],
         expectation: Fails {
-            says: &[],
+            says: &["Failed to find image header"],
             why: D_RUN_TIME,
         },
     },

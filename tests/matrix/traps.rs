@@ -214,7 +214,6 @@ pub(crate) static RECIPES: &[Recipe] = &[
             "a.o",
         )
     },
-    c("traps/nested", &["gcc -c {src}/traps/nested.c -o a.o"], "a.o"),
     Recipe {
         link: "gcc -no-pie a.o -Wl,--defsym=main=start_here,--defsym=defined=0x12345678 -o reference",
         args: "argument",
@@ -371,6 +370,12 @@ pub(crate) static RECIPES: &[Recipe] = &[
         &["./liblibrary.so", "-l"],
     ),
     refused("traps/executable", EXECUTABLE, "a.o", &["a.o", "executable"]),
+    refused(
+        "traps/nested",
+        &["gcc -c {src}/traps/nested.c -o a.o"],
+        "a.o",
+        &["a.o", "executable stack", ".note.GNU-stack"],
+    ),
     refused("traps/source", &["cp {src}/traps/answer.c a.o"], "a.o", &["a.o"]),
     refused("traps/empty", &["touch a.o"], "a.o", &["a.o", "empty"]),
     refused("traps/truncated", TRUNCATED, "a.o", &["a.o"]),

@@ -1,6 +1,9 @@
-// SHN_X86_64_LCOMMON (medium code model): a tentative definition that may lie out of reach of the code.
+// SHN_X86_64_LCOMMON (medium code model): a tentative definition that may lie out of reach of the code, unless it is
+// an ordinary one (SHN_COMMON) for another object.
 //#Parts: 2
 //#Check: u64 absolute = huge
+//#Check: address mixed = 0x10002040
+//#Check: u64 2:absolute + 8 = mixed
 //#Check: u64 2:absolute = huge
 //#Check: address huge = 0x10003000
 //#Symbol: huge data strong
@@ -14,5 +17,10 @@ load:
 .endif
     .data
 absolute:
-    .quad huge
+    .quad huge, mixed
     .largecomm huge, 0x100000 * PART, 64
+.if PART == 1
+    .largecomm mixed, 64, 64
+.else
+    .comm mixed, 64, 64
+.endif

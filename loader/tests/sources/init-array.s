@@ -5,6 +5,8 @@
 //#Init: i5 c100 i101 i102 i65535 i1 c2 c1 i2 progbits
 //#Fini: f2 d1 d2 f1 f102 f101
 //#Check: u64 bounds = .init_array.00005
+//#Check: u64 bounds + 8 = .init_array.00005 + 80
+//#Check: address .preinit_array = .rodata + 8
     .text
 .if PART == 1
 p1: ret
@@ -58,5 +60,7 @@ progbits: ret
     .quad f2
     .data
 bounds:
-    .quad __init_array_start
+    .quad __init_array_start, __init_array_end
+    .section .rodata
+    .byte 0
 .endif

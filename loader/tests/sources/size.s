@@ -4,6 +4,11 @@
 //#Check: u32 narrow_more = 24 + 100
 //#Check: u64 wide = 24
 //#Check: u64 wide_less = 24 - 100
+//#Case: library
+//#Define: library=0x7ffff0000000 data 40
+//#Flags: --defsym LIBRARY=1
+//#Check: u32 of_library = 40
+//#Check: u64 of_library + 4 = 41
 //#Case: common
 //#Check: u32 of_common = 0x123
 //#Case: beyond-upper-edge
@@ -31,6 +36,13 @@ wide_less:
 of_common:
     .reloc ., R_X86_64_SIZE32, common
     .long 0
+of_library:
+.ifdef LIBRARY
+    .reloc ., R_X86_64_SIZE32, library
+    .long 0
+    .reloc ., R_X86_64_SIZE64, library + 1
+    .quad 0
+.endif
 far:
 .ifdef FAR
     .reloc ., R_X86_64_SIZE32, object + FAR

@@ -1,4 +1,4 @@
-// A nested function that is called through a pointer needs a trampoline on an executable stack.
+// A nested function that is called through a pointer needs a trampoline on an executable stack, which restub does not make.
 #include <stdio.h>
 #include <stdlib.h>
 static int call(int (*f)(int), int x) { return f(x); }
