@@ -1,18 +1,21 @@
-//! Whether a load costs the same however many modules there are: time, memory and mappings of each of many objects
+//! Whether a load costs the same however many modules there are: CPU time, memory and mappings of each of many objects
 //! with one function, at 100, 1,000, 10,000 and 100,000 of them.
 #[path = "../tests/programs/compile.rs"]
 mod compile;
 #[path = "objects/function.rs"]
 mod function;
+#[path = "objects/thread_time.rs"]
+mod thread_time;
 
 use std::error::Error;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use function::Function;
 use restub::loader::Input;
 use restub::{ModuleId, Protection, Session};
+use thread_time::ThreadTime;
 
 const MILESTONES: [u32; 4] = [100, 1_000, 10_000, 100_000];
 /// Loads and unloads that are timed one by one at each milestone.
@@ -55,18 +58,18 @@ fn measure(name: &str, protection: Protection, milestones: usize) -> Result<(), 
     let before = resident_bytes()?;
     let mut loaded = 0;
     for milestone in &MILESTONES[..milestones] {
-        let start = Instant::now();
+        let start = ThreadTime::now();
         let from = loaded;
         while loaded + SAMPLES < *milestone {
             load(&session, &mut function, loaded)?;
             loaded += 1;
         }
-        let mean = start.elapsed() / (loaded - from).max(1);
+        let mean = (ThreadTime::now() - start) / (loaded - from).max(1);
         let mut loads = Vec::new();
         while loaded < *milestone {
-            let start = Instant::now();
+            let start = ThreadTime::now();
             load(&session, &mut function, loaded)?;
-            loads.push(start.elapsed());
+            loads.push(ThreadTime::now() - start);
             loaded += 1;
         }
         let (resident, mappings) = (resident_bytes()?.saturating_sub(before), mappings()?);
@@ -93,13 +96,13 @@ fn replace_oldest(
         let symbol = session
             .symbol(&format!("f{number:08}"))
             .ok_or("a function is not there")?;
-        let start = Instant::now();
+        let start = ThreadTime::now();
         // SAFETY: nothing calls the function.
         unsafe { session.unload(symbol.module) }?;
-        unloads.push(start.elapsed());
-        let start = Instant::now();
+        unloads.push(ThreadTime::now() - start);
+        let start = ThreadTime::now();
         load(session, function, number)?;
-        loads.push(start.elapsed());
+        loads.push(ThreadTime::now() - start);
     }
     Ok((loads, unloads))
 }

@@ -36,6 +36,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Subject {
     name: String,
     object: PathBuf,
+    /// The same, compiled without relocations that a linker may relax.
+    unrelaxed: PathBuf,
     /// A function in it.
     symbol: String,
     /// The object, linked as a shared library.
@@ -83,13 +85,14 @@ fn subjects(folder: &Path) -> Result<Vec<Subject>> {
     let one = folder.join("function.o");
     fs::write(&one, Function::compile()?.numbered(0))?;
     let mut subjects = Vec::new();
-    let mut add = |name: String, object: PathBuf, symbol: &str, sequence: usize| -> Result<()> {
+    let mut add = |name: String, [object, unrelaxed]: [PathBuf; 2], symbol: &str, sequence: usize| -> Result<()> {
         let library = folder.join(format!("{}.so", subjects.len()));
         let before = children_time();
         compile::output(Command::new("ld").arg("-shared").arg(&object).arg("-o").arg(&library))?;
         subjects.push(Subject {
             name,
             object,
+            unrelaxed,
             symbol: symbol.to_owned(),
             library,
             link: children_time().saturating_sub(before),
@@ -98,24 +101,21 @@ fn subjects(folder: &Path) -> Result<Vec<Subject>> {
         Ok(())
     };
     for (_, flags) in sqlite::FORMS {
-        add(
-            format!("SQLite {}", flags.join(" ")),
-            sqlite::compile(flags)?,
-            "sqlite3_open",
-            3,
-        )?;
+        let unrelaxed = [flags, &["-Wa,-mrelax-relocations=no"]].concat();
+        let objects = [sqlite::compile(flags)?, sqlite::compile(&unrelaxed)?];
+        add(format!("SQLite {}", flags.join(" ")), objects, "sqlite3_open", 3)?;
     }
-    add("one function".to_owned(), one, "f00000000", 50)?;
+    add("one function".to_owned(), [one.clone(), one], "f00000000", 50)?;
     Ok(subjects)
 }
 
 fn compare(subject: &Subject, lljit: &Path, rounds: usize) -> Result<()> {
     let mut peers = Vec::new();
     for (name, file) in LOADERS {
-        let file = if *file == loaders::File::Library {
-            &subject.library
-        } else {
-            &subject.object
+        let file = match file {
+            loaders::File::Object => &subject.object,
+            loaders::File::Unrelaxed => &subject.unrelaxed,
+            loaders::File::Library => &subject.library,
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(name).arg(file).arg(&subject.symbol);
