@@ -2,3 +2,13 @@
 //!
 //! The crate knows nothing of ELF: it deals in addresses. Loading lives in `restub-loader`, and the `restub` crate
 //! joins the two.
+
+mod error;
+mod slot;
+mod table;
+mod unbound;
+
+pub use error::StubError;
+pub use slot::{BLOCK_BYTES, Block, BlockBytes, Handler, Slot, encode_block};
+pub use table::{FreedSlot, MemoryError, Stub, StubMemory, StubTable, TableStats, WordStore};
+pub use unbound::{OnUnbound, UnboundCall};
