@@ -84,7 +84,7 @@ impl Stub {
 /// Its address may still be in a register, on a stack, or in a caller that is about to jump there. **When a slot may be
 /// reused:** when no loaded code and no data holds the stub's address any more, and every thread that was pinned when it
 /// was freed has unpinned since. So retire this value together with the last module that refers to the stub, and give
-/// it to [`StubTable::reuse`] when it is reclaimed. Dropping it
+/// it to [`StubTable::reuse`] when it comes back from [`Reclaimer::collect`](crate::Reclaimer::collect). Dropping it
 /// instead is safe: the slot is never used again, and calls of it reach the unbound handler.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a slot is used again only if it is given to `StubTable::reuse`"]
@@ -166,7 +166,7 @@ impl<M: StubMemory> StubTable<M> {
     /// Aims a stub at a target, and returns the one before.
     ///
     /// A thread that calls from here on gets the new target, one that calls meanwhile the old or the new one. When the
-    /// old one's memory may be freed is another question.
+    /// old one's memory may be freed is a question for [`Reclaimer`](crate::Reclaimer).
     ///
     /// # Errors
     ///

@@ -1,13 +1,11 @@
 /// A page of its own that holds a function which returns a number. Unmapped when dropped, so that a stale caller faults.
 #[derive(Debug)]
 pub struct Page {
-    start: *mut u8,
+    /// The address with every bit inverted: a scan of this thread must not find it in a test's local variables.
+    hidden: u64,
 }
 
 pub type Function = unsafe extern "C" fn() -> u64;
-
-// SAFETY: the page belongs to whoever holds this.
-unsafe impl Send for Page {}
 
 impl Page {
     /// `mov eax, value; ret`, a loop of `turns` before it.
@@ -23,19 +21,23 @@ impl Page {
 
     pub fn with_code(code: &[u8]) -> std::io::Result<Self> {
         use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
-        let (protection, null) = (ProtFlags::READ | ProtFlags::WRITE, std::ptr::null_mut());
-        // SAFETY: the kernel chooses an unused range.
-        let start = unsafe { mmap_anonymous(null, 4096, protection, MapFlags::PRIVATE) }?;
-        let page = Page { start: start.cast() };
+        /// No address is used twice: a stale caller faults for ever, and a word on a stack means one page.
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0x1000_0000_0000);
+        let next = NEXT.fetch_add(4096, std::sync::atomic::Ordering::Relaxed) as *mut _;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+        // SAFETY: `FIXED_NOREPLACE` takes only addresses that nothing uses.
+        let start = unsafe { mmap_anonymous(next, 4096, protection, flags) }?;
+        let page = Page { hidden: !(start as u64) };
         // SAFETY: the code is shorter than the page.
-        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), page.start, code.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), start.cast(), code.len()) };
         // SAFETY: the page belongs to this function.
         unsafe { mprotect(start, 4096, MprotectFlags::READ | MprotectFlags::EXEC) }?;
         Ok(page)
     }
 
     pub fn address(&self) -> u64 {
-        self.start as u64
+        !self.hidden
     }
 
     pub fn range(&self) -> std::ops::Range<u64> {
@@ -46,7 +48,7 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: whoever drops the page calls its function no more: that is what is being tested.
-        let unmapped = unsafe { rustix::mm::munmap(self.start.cast(), 4096) };
+        let unmapped = unsafe { rustix::mm::munmap(self.address() as *mut _, 4096) };
         assert!(unmapped.is_ok());
     }
 }
