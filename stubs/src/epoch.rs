@@ -44,8 +44,9 @@ impl<T: Send + 'static> Epochs<T> {
         guard.flush(); // else the item waits in this thread's bag until this thread pins again
     }
 
-    /// Advances the epoch as far as pinned threads allow, and takes what is past its grace period.
-    pub(crate) fn collect(&self, handle: &LocalHandle) -> Vec<T> {
+    /// Advances the epoch as far as pinned threads allow, and takes what is past its grace period. Having found `wanted`
+    /// items it looks no further.
+    pub(crate) fn collect(&self, handle: &LocalHandle, wanted: u64) -> Vec<T> {
         let mut items = Vec::new();
         let mut idle = 0;
         for _ in 0..ROUNDS {
@@ -53,7 +54,7 @@ impl<T: Send + 'static> Epochs<T> {
             let found = self.queue.drain();
             idle = if found.is_empty() { idle + 1 } else { 0 };
             items.extend(found);
-            if idle == ADVANCES {
+            if idle == ADVANCES || items.len() as u64 >= wanted {
                 break;
             }
         }

@@ -22,6 +22,8 @@ use crate::thread::{ThreadName, current_id};
 
 /// Retired items of one session, and the guards that hold them back.
 ///
+/// After a `fork` the child has the guards of threads that it does not have: if there were any, what it retires is kept.
+///
 /// When it is dropped, what is past its grace period is dropped with it, and what guards still hold back is leaked.
 #[derive(Debug)]
 pub struct Reclaimer<T: Send + 'static> {
@@ -202,7 +204,9 @@ impl<T: Send + 'static> Reclaimer<T> {
 
     fn take(&self) -> Vec<Retired<T>> {
         let mut items = std::mem::take(&mut *self.found());
-        items.extend(self.epochs.collect(&self.local().handle));
+        let held = self.retired.get().items.saturating_sub(self.reclaimed.get().items);
+        let wanted = held.saturating_sub(items.len() as u64);
+        items.extend(self.epochs.collect(&self.local().handle, wanted));
         items
     }
 

@@ -125,7 +125,7 @@ mod epochs {
             });
             let handle = world.epochs.register();
             world.replace(&handle, 0, 1);
-            world.free(world.epochs.collect(&handle));
+            world.free(world.epochs.collect(&handle, u64::MAX));
             let result = caller.join().unwrap();
             assert!(result < 2, "a freed function ran");
         });
@@ -155,7 +155,7 @@ mod epochs {
             // Release: pairs with the acquire above.
             is_exported.store(0, Ordering::Release);
             world.replace(&handle, 0, 1);
-            if !world.epochs.collect(&handle).is_empty() {
+            if !world.epochs.collect(&handle, u64::MAX).is_empty() {
                 // Release: pairs with the acquire above.
                 world.word.store(2, Ordering::Release);
             }
