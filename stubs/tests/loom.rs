@@ -1,4 +1,4 @@
-//! Models of the lock-free parts, checked in every interleaving that the memory model allows.
+//! Models of the lock-free parts, checked in every interleaving with at most two preemptions.
 //!
 //! The source files are included, not imported: here `crate::sync` is loom's, so the code that runs is the crate's own.
 //! The queue is modelled in every test run. The models with epochs need a crossbeam-epoch that is built for loom:
