@@ -1,0 +1,165 @@
+//! Models of the lock-free parts, checked in every interleaving with at most two preemptions.
+//!
+//! The source files are included, not imported: here `crate::sync` is loom's, so the code that runs is the crate's own.
+//! The queue is modelled in every test run. The models with epochs need a crossbeam-epoch that is built for loom:
+//!
+//! ```text
+//! RUSTFLAGS='--cfg crossbeam_loom' cargo test -p restub-stubs --release --test loom
+//! ```
+#![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
+#![allow(
+    unexpected_cfgs,
+    reason = "crossbeam_loom is given by hand, as crossbeam's own models want it"
+)]
+
+mod sync {
+    pub(crate) use loom::sync::Arc;
+    pub(crate) use loom::sync::atomic::{AtomicPtr, Ordering};
+}
+
+#[path = "../src/queue.rs"]
+mod queue;
+
+#[cfg(crossbeam_loom)]
+#[path = "../src/epoch.rs"]
+mod epoch;
+
+use queue::{Node, Queue};
+use sync::Arc;
+
+/// Every interleaving in which no thread is interrupted more than twice, which is where defects show.
+fn bounded(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_branches = 100_000;
+    builder.check(model);
+}
+
+#[test]
+fn nothing_is_lost_between_pushes_and_a_drain() {
+    bounded(|| {
+        let queue = Arc::new(Queue::new());
+        let pushers: Vec<_> = (0..2)
+            .map(|thread| {
+                let queue = Arc::clone(&queue);
+                loom::thread::spawn(move || {
+                    for i in 0..2 - thread {
+                        queue.push(Node::new(Box::new(10 * thread + i)));
+                    }
+                })
+            })
+            .collect();
+        let mut items = queue.drain();
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        items.extend(queue.drain());
+        // What one thread pushed comes in the order in which it did.
+        let of = |thread| items.iter().map(|item| **item).filter(move |item| item / 10 == thread);
+        assert!(of(0).eq([0, 1]) && of(1).eq([10]), "{items:?}");
+    });
+}
+
+#[cfg(crossbeam_loom)]
+mod epochs {
+    use loom::cell::UnsafeCell;
+    use loom::sync::atomic::AtomicUsize;
+
+    use super::bounded;
+    use super::epoch::Epochs;
+    use super::sync::{Arc, Ordering};
+
+    /// A stub and the functions that it may lead to. Freeing one writes to it: a caller that is still inside, or comes
+    /// later, is a data race, which loom reports.
+    struct World {
+        epochs: Epochs<usize>,
+        word: AtomicUsize,
+        functions: [UnsafeCell<usize>; 3],
+    }
+
+    // SAFETY: the models share functions on purpose; loom checks every access.
+    unsafe impl Sync for World {}
+
+    const FREED: usize = 99;
+
+    impl World {
+        fn new() -> Arc<Self> {
+            Arc::new(World {
+                epochs: Epochs::new(),
+                word: AtomicUsize::new(0),
+                functions: [0, 1, 2].map(UnsafeCell::new),
+            })
+        }
+
+        /// A call through the stub under a guard: returns what the function does.
+        fn call(&self) -> usize {
+            let handle = self.epochs.register();
+            let _guard = handle.pin();
+            // Acquire: pairs with the release in `replace`.
+            let function = self.word.load(Ordering::Acquire);
+            // SAFETY: what is being proved: nobody frees the function under this guard.
+            self.functions[function].with(|value| unsafe { *value })
+        }
+
+        fn replace(&self, handle: &crossbeam_epoch::LocalHandle, old: usize, new: usize) {
+            // Release: pairs with the acquire in `call`.
+            self.word.store(new, Ordering::Release);
+            self.epochs.retire(handle, old);
+        }
+
+        fn free(&self, items: Vec<usize>) {
+            for item in items {
+                // SAFETY: as in `call`.
+                self.functions[item].with_mut(|value| unsafe { *value = FREED });
+            }
+        }
+    }
+
+    #[test]
+    fn a_function_is_freed_after_its_last_caller() {
+        bounded(|| {
+            let world = World::new();
+            let caller = loom::thread::spawn({
+                let world = Arc::clone(&world);
+                move || world.call()
+            });
+            let handle = world.epochs.register();
+            world.replace(&handle, 0, 1);
+            world.free(world.epochs.collect(&handle, u64::MAX));
+            let result = caller.join().unwrap();
+            assert!(result < 2, "a freed function ran");
+        });
+    }
+
+    /// The word is a slot: it leads to function 0, is freed (aimed at function 1, the unbound handler), and after its
+    /// grace period belongs to another symbol, function 2. Who took the address before must never reach that.
+    #[test]
+    fn a_slot_is_reused_after_its_last_caller() {
+        bounded(|| {
+            let world = World::new();
+            let is_exported = Arc::new(AtomicUsize::new(1));
+            let caller = loom::thread::spawn({
+                let (world, is_exported) = (Arc::clone(&world), Arc::clone(&is_exported));
+                move || {
+                    let handle = world.epochs.register();
+                    let _guard = handle.pin();
+                    // Acquire: pairs with the release below, by which the last reference to the stub goes away.
+                    if is_exported.load(Ordering::Acquire) == 0 {
+                        return 1;
+                    }
+                    // Acquire: pairs with the releases of the other thread's stores to the word.
+                    world.word.load(Ordering::Acquire)
+                }
+            });
+            let handle = world.epochs.register();
+            // Release: pairs with the acquire above.
+            is_exported.store(0, Ordering::Release);
+            world.replace(&handle, 0, 1);
+            if !world.epochs.collect(&handle, u64::MAX).is_empty() {
+                // Release: pairs with the acquire above.
+                world.word.store(2, Ordering::Release);
+            }
+            assert_ne!(caller.join().unwrap(), 2, "a call reached another symbol's function");
+        });
+    }
+}
