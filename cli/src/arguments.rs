@@ -42,7 +42,8 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   restub asm memcpy.s -o memcpy.o
-  gcc -S -masm=intel -o - a.c | restub asm - -o a.o
+  restub asm --syntax intel start.s -o start.o
+  restub asm - -o a.o < a.s
 
 Exit status: 0, 1 if the source has errors, 2 for bad usage.")]
 pub(crate) struct AsmArguments {

@@ -28,7 +28,7 @@ fn every_command_has_examples_and_they_parse() {
             // Up to the shell's part of the line. The files do not exist, which is failure, and not bad usage.
             let words = example
                 .split_whitespace()
-                .take_while(|word| !["|", ">", "&&"].contains(word))
+                .take_while(|word| !["|", ">", "<", "&&"].contains(word))
                 .skip(1);
             let words: Vec<&str> = words
                 .map(|word| if word.starts_with('~') { "folder" } else { word })
