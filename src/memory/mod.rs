@@ -96,8 +96,10 @@ impl ProcessMemory {
     /// Makes an arena for an image: an ordinary one, or where address space is scarce a smaller one.
     fn create(&mut self, reach: Reach, sizes: &[SegmentSize; 4]) -> Result<usize, MemoryError> {
         const FRACTIONS: [u64; 3] = [1, 8, 64];
-        self.arenas
-            .retain(|arena| !arena.is_empty() || arena.sizes().total() <= ORDINARY.total());
+        // Of arenas without an image only an ordinary one stays: the others are for few images, and may be many.
+        self.arenas.retain(|arena| {
+            !arena.is_empty() || (arena.reach == Reach::Default && arena.sizes().total() <= ORDINARY.total())
+        });
         let mut result = Err(MemoryError::Refused("no arena"));
         for fraction in FRACTIONS {
             let part = |segment: SegmentKind, ordinary: u64| {
