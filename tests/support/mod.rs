@@ -38,3 +38,15 @@ pub(crate) fn mappings() -> Vec<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
     maps.lines().map(str::to_owned).collect()
 }
+
+/// Memory of this process that is in use, in KiB.
+#[allow(dead_code, reason = "not every test that shares this module looks at memory")]
+pub(crate) fn resident_kib() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs");
+    statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok())
+        .expect("statm")
+        * 4
+}
