@@ -1,6 +1,5 @@
 //! The files of the command line: objects, archives and libraries, with errors that say what to do.
 
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -32,15 +31,6 @@ pub(crate) fn open_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Input<'static>>>
 
 /// Opens an object or archive.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Input<'static>> {
-    // A device may have no end.
-    if let Ok(metadata) = path.metadata()
-        && (metadata.file_type().is_char_device() || metadata.file_type().is_block_device())
-    {
-        bail!(
-            "{}: is a device; give a relocatable object (.o) or an archive (.a)",
-            path.display()
-        );
-    }
     if path.extension().is_some_and(|extension| extension == "s") {
         return assemble::object_of(path);
     }

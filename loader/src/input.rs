@@ -48,6 +48,7 @@ impl<'data> Input<'data> {
     /// [`Error::Io`] with the path and the system's reason.
     pub fn open(path: impl AsRef<Path>) -> Result<Input<'static>> {
         let path = path.as_ref();
+        refuse_device(path)?;
         let contents = read_or_map(path).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
@@ -95,15 +96,24 @@ impl<'data> Input<'data> {
     }
 }
 
+/// A device may have no end.
+fn refuse_device(path: &Path) -> Result<()> {
+    let kind = path.metadata().map(|metadata| metadata.file_type());
+    if kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device()) {
+        return Err(Error::Unsupported {
+            object: path.display().to_string(),
+            what: "is a device".into(),
+            remedy: "give a relocatable object (.o) or an archive (.a)",
+        });
+    }
+    Ok(())
+}
+
 fn read_or_map(path: &Path) -> std::io::Result<Contents<'static>> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
-    }
-    if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
-        // It may have no end.
-        return Err(std::io::Error::other("it is a device"));
     }
     if metadata.is_file() && metadata.len() >= MAP_FROM_BYTES {
         // SAFETY: the mapping is private and read-only; `Input::open` passes on to the caller that the file must not
