@@ -33,6 +33,8 @@ pub struct Own<'a> {
     pub size: u64,
     /// Whether and how others may bind to it.
     pub binding: SymbolBinding,
+    /// Whether it is a tentative definition (`SHN_COMMON`), which gives way to any other.
+    pub tentative: bool,
 }
 
 /// What an own definition is.
@@ -145,6 +147,7 @@ pub(crate) fn describe<'a>(unit: &'a Unit<'_>, owned: &Owned) -> Own<'a> {
         kind: owned.kind,
         size: symbol.size,
         binding: symbol.visible_binding(),
+        tentative: matches!(symbol.definition, Definition::Common { .. }),
     }
 }
 
@@ -166,8 +169,8 @@ fn definitions(unit: &Unit<'_>, layout: &Layout) -> Vec<Owned> {
                 continue;
             };
             let local = symbol.binding == elf::STB_LOCAL;
-            // A local function can be called by its own object only, and is replaced with it.
-            if local && kind == OwnKind::Function {
+            // Local labels in code are no functions.
+            if local && kind == OwnKind::Function && symbol.kind == elf::STT_NOTYPE {
                 continue;
             }
             owns.push(Owned {

@@ -227,6 +227,21 @@ impl StubSet {
     /// As [`aim`](Self::aim); then the stub has not changed.
     pub fn free(&mut self, memory: &mut impl StubMemory, stub: Stub) -> Result<FreedSlot, StubError> {
         self.aim(memory, &[(stub, None)])?;
+        self.release(stub)
+    }
+
+    /// Frees a stub that is aimed at the unbound handler.
+    ///
+    /// # Errors
+    ///
+    /// [`StubError::Freed`], or [`StubError::Bound`] if it leads to a definition; then the stub has not changed.
+    pub fn release(&mut self, stub: Stub) -> Result<FreedSlot, StubError> {
+        if self.target(stub)?.is_some() {
+            return Err(StubError::Bound {
+                index: stub.index,
+                address: stub.address,
+            });
+        }
         let entry = &mut self.entries[stub.index as usize];
         entry.state = State::Freed;
         entry.generation = entry.generation.wrapping_add(1);
