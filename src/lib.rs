@@ -36,6 +36,11 @@ mod error;
 mod fork;
 mod function;
 mod host;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "sessions without stubs have no lazy functions")
+)]
+mod lazy;
 mod libraries;
 mod library_tls;
 mod memory;
@@ -48,6 +53,7 @@ mod unwind;
 
 pub use error::{Error, Result};
 pub use function::{Function, FunctionPointer};
+pub use lazy::{LazyError, LazyFailure, LazyHook};
 pub use memory::Protection;
 pub use restub_loader as loader;
 pub use session::{Builder, Session, Stats, Symbol, host_symbol};
