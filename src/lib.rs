@@ -36,6 +36,11 @@ mod error;
 mod fork;
 mod function;
 mod host;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "sessions without stubs have no lazy functions")
+)]
+mod lazy;
 mod libraries;
 mod library_tls;
 mod made;
@@ -54,6 +59,7 @@ mod unwind;
 
 pub use error::{Error, Result};
 pub use function::{Function, FunctionPointer};
+pub use lazy::{LazyError, LazyFailure, LazyHook};
 pub use memory::Protection;
 pub use pin::Pin;
 pub use replace::{Change, Consistency, Constructors, Data, Refusal, Replace, Report, What};
