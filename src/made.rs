@@ -45,11 +45,15 @@ impl Made {
         let arrays = self.image.preinit.iter().chain(&self.image.init);
         let starts: Vec<u64> = arrays.flat_map(run::pointers).collect();
         let is_one = |definition: &&ImageDefinition| {
-            let made = MADE_BY_COMPILERS.iter().any(|prefix| definition.name.starts_with(prefix));
+            let made = MADE_BY_COMPILERS
+                .iter()
+                .any(|prefix| definition.name.starts_with(prefix));
             definition.kind == OwnKind::Function && (made || starts.contains(&definition.address))
         };
         let functions = self.image.definitions.iter().filter(is_one);
-        functions.map(|function| function.address..function.address + function.size).collect()
+        functions
+            .map(|function| function.address..function.address + function.size)
+            .collect()
     }
 }
 
@@ -121,7 +125,9 @@ impl State {
         };
         let current = made.definitions().filter(|(_, fate)| **fate == Fate::Current);
         let functions = current.filter(|(definition, _)| definition.kind == OwnKind::Function);
-        functions.filter_map(|(definition, _)| Some((stubs.id(&definition.name)?, Some(definition.address)))).collect()
+        functions
+            .filter_map(|(definition, _)| Some((stubs.id(&definition.name)?, Some(definition.address))))
+            .collect()
     }
 
     /// Publishes what was made. Its functions' stubs have been [aimed](State::aims_of).

@@ -93,12 +93,17 @@ impl Rebinding<'_> {
     ) -> Vec<Rebind> {
         let find = |own: &Own<'_>| {
             let visible = own.binding != SymbolBinding::Local;
-            std::str::from_utf8(own.name).ok().filter(|_| visible).and_then(|name| symbols.get(name))
+            std::str::from_utf8(own.name)
+                .ok()
+                .filter(|_| visible)
+                .and_then(|name| symbols.get(name))
         };
         if let Purpose::Replace(options) = self.purpose {
             self.outcome.replaced.extend(&options.whole);
             let strong = definitions.iter().filter(|own| own.binding == SymbolBinding::Strong);
-            self.outcome.replaced.extend(strong.filter_map(|own| Some(find(own)?.module)));
+            self.outcome
+                .replaced
+                .extend(strong.filter_map(|own| Some(find(own)?.module)));
         }
         let statics = self.match_statics(definitions);
         let mut answers = Vec::with_capacity(definitions.len());
@@ -173,7 +178,10 @@ impl Rebinding<'_> {
             return (Fate::Current, stub);
         };
         if there.target.kind != TargetKind::Function && self.is_replaced(there.module) {
-            self.refuse(Refusal::KindChanged { symbol: text(own.name), object: own.object.into() });
+            self.refuse(Refusal::KindChanged {
+                symbol: text(own.name),
+                object: own.object.into(),
+            });
         }
         if own.binding == SymbolBinding::Weak && !self.is_replaced(there.module) {
             return (Fate::Spare, Rebind::Stub);
@@ -197,7 +205,10 @@ impl Rebinding<'_> {
             return (if reset { Fate::Reset } else { Fate::Current }, Rebind::Own);
         }
         if there.target.kind == TargetKind::Function || thread_local != (own.kind == OwnKind::ThreadLocal) {
-            self.refuse(Refusal::KindChanged { symbol: text(own.name), object: own.object.into() });
+            self.refuse(Refusal::KindChanged {
+                symbol: text(own.name),
+                object: own.object.into(),
+            });
         } else if own.size != there.target.size && (!yields || self.is_replaced(there.module)) {
             self.refuse_size(own, there.target.size, there.module);
         }
@@ -234,7 +245,10 @@ impl Rebinding<'_> {
         for module in self.outcome.replaced.iter().filter_map(|id| modules.get(id)) {
             if let Some(stubbed) = module.stubbed.as_deref().filter(|stubbed| !stubbed.is_superseded) {
                 for variable in &stubbed.statics {
-                    before.entry(key(&variable.file, &variable.name)).or_default().push(variable);
+                    before
+                        .entry(key(&variable.file, &variable.name))
+                        .or_default()
+                        .push(variable);
                 }
             }
         }
@@ -265,7 +279,10 @@ impl Rebinding<'_> {
                 let own = &definitions[index];
                 let thread_local = matches!(old.target.kind, TargetKind::Tls { .. });
                 if thread_local != (own.kind == OwnKind::ThreadLocal) {
-                    refusals.push(Refusal::KindChanged { symbol: text(own.name), object: own.object.into() });
+                    refusals.push(Refusal::KindChanged {
+                        symbol: text(own.name),
+                        object: own.object.into(),
+                    });
                 } else if old.target.size != own.size {
                     self.refuse_size(own, old.target.size, old.owner);
                 }

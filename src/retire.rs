@@ -60,7 +60,10 @@ impl Session {
         let (retired, scan) = match self.reclaim() {
             Reclaim::Epochs => (self.reclaimer().collect(), None),
             Reclaim::Scan(options) => {
-                let (retired, report) = self.reclaimer().collect_with_scan(code_range, options).map_err(Error::Scan)?;
+                let (retired, report) = self
+                    .reclaimer()
+                    .collect_with_scan(code_range, options)
+                    .map_err(Error::Scan)?;
                 (retired, Some(report))
             }
         };
@@ -164,7 +167,9 @@ impl State {
     fn hold_versions(&mut self, of: ModuleId, versions: usize) {
         let mut line = vec![(of, 0)];
         while let Some((id, depth)) = line.pop() {
-            let before = self.stubbed(id).map_or_else(Vec::new, |stubbed| stubbed.predecessors.clone());
+            let before = self
+                .stubbed(id)
+                .map_or_else(Vec::new, |stubbed| stubbed.predecessors.clone());
             for id in before {
                 if let Some(stubbed) = self.stubbed_mut(id) {
                     stubbed.is_held = depth < versions;

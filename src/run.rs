@@ -187,7 +187,11 @@ impl Finalizer {
         if self.done.swap(true, Ordering::AcqRel) {
             return;
         }
-        let arrays = if self.without_arrays.load(Ordering::Relaxed) { &[][..] } else { &self.fini };
+        let arrays = if self.without_arrays.load(Ordering::Relaxed) {
+            &[][..]
+        } else {
+            &self.fini
+        };
         for array in arrays.iter().rev() {
             let functions: Vec<u64> = pointers(array).collect();
             for address in functions.into_iter().rev() {

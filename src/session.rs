@@ -397,7 +397,9 @@ impl Session {
         let mut uses = binder.uses;
         uses.sort_unstable();
         uses.dedup();
-        let mut outcome = binder.rebinding.map_or_else(Outcome::default, |rebinding| rebinding.outcome);
+        let mut outcome = binder
+            .rebinding
+            .map_or_else(Outcome::default, |rebinding| rebinding.outcome);
         let image = match linked {
             Ok(image) => image,
             Err(error) => {
@@ -439,7 +441,11 @@ impl Session {
         let Some(found) = state.modules.get(&module) else {
             return Err(Error::NoSuchModule);
         };
-        let mut users = if found.users > 0 { state.user_names(module) } else { Vec::new() };
+        let mut users = if found.users > 0 {
+            state.user_names(module)
+        } else {
+            Vec::new()
+        };
         let aims = state.aims_without(module);
         for (function, _) in aims.iter().filter(|(_, next)| next.is_none()) {
             users.extend(state.callers(*function, &BTreeSet::from([module])));
@@ -470,7 +476,10 @@ impl Session {
     /// can be in it.
     fn unload_stubbed(&self, mut state: Locked<'_>, module: ModuleId) -> Result<()> {
         let names = state.names_of(module);
-        let uses = state.modules.get(&module).map_or_else(Vec::new, |module| module.uses.clone());
+        let uses = state
+            .modules
+            .get(&module)
+            .map_or_else(Vec::new, |module| module.uses.clone());
         let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
         self.give_up(&mut state, module);
         // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
@@ -637,7 +646,10 @@ impl Session {
             return Vec::new();
         };
         let mut versions = stubs.id(name).map_or_else(Vec::new, |id| stubs.history(id));
-        let current = state.symbols.get(name).map(|entry| (entry.module, entry.target.address));
+        let current = state
+            .symbols
+            .get(name)
+            .map(|entry| (entry.module, entry.target.address));
         for version in &mut versions {
             version.state = match version.module {
                 module if current == Some((module, version.address)) => VersionState::Current,

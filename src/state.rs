@@ -1,12 +1,12 @@
 //! What a session knows: its modules, and the symbols that they define.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use restub_loader::{
-    ImageDefinition, OwnKind,
-    CopyRule, Image, ImageSymbol, Memory as _, SegmentKind, SymbolBinding, SymbolKind, Target, TargetKind, TlsRequest,
+    CopyRule, Image, ImageDefinition, ImageSymbol, Memory as _, OwnKind, SegmentKind, SymbolBinding, SymbolKind,
+    Target, TargetKind, TlsRequest,
 };
 use rustc_hash::FxHashMap;
 
@@ -158,7 +158,11 @@ impl State {
     pub(crate) fn publish(&mut self, module: Module) -> ModuleId {
         let id = self.insert(module);
         let image = Arc::clone(&self.modules[&id].image);
-        for symbol in image.symbols.iter().filter(|symbol| symbol.binding != SymbolBinding::Local) {
+        for symbol in image
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.binding != SymbolBinding::Local)
+        {
             let entry = Entry {
                 module: id,
                 target: target(&image, symbol),
@@ -200,10 +204,19 @@ impl State {
                 }
             }
         }
-        for symbol in image.symbols.iter().filter(|symbol| symbol.kind == SymbolKind::Absolute) {
+        for symbol in image
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.kind == SymbolKind::Absolute)
+        {
             if symbol.binding != SymbolBinding::Local {
                 let (target, weak) = (target(&image, symbol), symbol.binding == SymbolBinding::Weak);
-                let entry = Entry { module: id, target, weak, function: None };
+                let entry = Entry {
+                    module: id,
+                    target,
+                    weak,
+                    function: None,
+                };
                 live += 1;
                 if let Some(old) = self.symbols.insert(symbol.name.clone(), entry) {
                     self.count_live(old.module, -1);
@@ -211,7 +224,11 @@ impl State {
                 }
             }
         }
-        for variable in outcome.statics.iter_mut().filter(|variable| variable.owner == ModuleId::NONE) {
+        for variable in outcome
+            .statics
+            .iter_mut()
+            .filter(|variable| variable.owner == ModuleId::NONE)
+        {
             let definition = &image.definitions[variable.definition];
             (variable.owner, variable.target) = (id, definition_target(&image, definition));
         }
@@ -322,7 +339,8 @@ impl State {
         }
         let names = self.names_of(id).into_iter();
         let its = names.filter(|name| self.symbols.get(name).is_some_and(|entry| entry.module == id));
-        its.filter_map(|name| self.next_aim(&name, |module| module == id)).collect()
+        its.filter_map(|name| self.next_aim(&name, |module| module == id))
+            .collect()
     }
 
     /// Takes a module's symbols back, and the module out of the session. Its memory stays.
@@ -351,7 +369,10 @@ impl State {
         let Some(stubs) = &self.stubs else {
             return Vec::new();
         };
-        let calls = |id: &ModuleId| self.stubbed(*id).is_some_and(|stubbed| stubbed.calls.contains(&function));
+        let calls = |id: &ModuleId| {
+            self.stubbed(*id)
+                .is_some_and(|stubbed| stubbed.calls.contains(&function))
+        };
         let known = but.iter().filter(|id| calls(id)).count();
         if stubs.callers(function) as usize <= known {
             return Vec::new();

@@ -36,7 +36,9 @@ pub(crate) struct Stubs {
 
 impl fmt::Debug for Stubs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stubs").field("sets", &self.sets).finish_non_exhaustive()
+        f.debug_struct("Stubs")
+            .field("sets", &self.sets)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,17 +116,6 @@ impl Stubs {
 
     pub(crate) fn address(&self, id: FunctionId) -> u64 {
         self.record(id).stub.address()
-    }
-
-    pub(crate) fn name(&self, id: FunctionId) -> Arc<str> {
-        Arc::clone(&self.record(id).name)
-    }
-
-    /// The function whose stub is at an address.
-    pub(crate) fn at(&self, address: u64) -> Option<FunctionId> {
-        let stub = self.sets.iter().find_map(|near| Some((near.set.at(address)?, near)));
-        let (stub, near) = stub?;
-        self.id(&near.set.name(stub)?)
     }
 
     /// The stub of a function, which is added if there is none, in reach of `window` if possible. Returns whether it was

@@ -24,8 +24,8 @@ pub use archive::Archive;
 pub use elf_image::elf_image;
 pub use error::{Error, MemoryError, Place, RelocationError, Result, Undefined};
 pub use image::{
-    AppliedRelocation, DebugSection, Detail, FunctionArray, Ifunc, Image, ImageDefinition, ImageReference, ImageSection,
-    ImageSymbol, ImageTls, RelocationBinding, SymbolBinding, SymbolKind,
+    AppliedRelocation, DebugSection, Detail, FunctionArray, Ifunc, Image, ImageDefinition, ImageReference,
+    ImageSection, ImageSymbol, ImageTls, RelocationBinding, SymbolBinding, SymbolKind,
 };
 pub use input::Input;
 pub use limits::Limits;

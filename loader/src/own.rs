@@ -227,7 +227,8 @@ fn split_sections(unit: &mut Unit<'_>) {
             });
         }
     }
-    unit.pieces.retain(|_, pieces| pieces.iter().any(|piece| piece.to.is_some()));
+    unit.pieces
+        .retain(|_, pieces| pieces.iter().any(|piece| piece.to.is_some()));
     for pieces in unit.pieces.values_mut() {
         pieces.sort_unstable_by_key(|piece| (piece.start, piece.size));
     }
@@ -263,7 +264,9 @@ pub(crate) fn meant(
     let at = |immediate: u64| piece_at(unit, pieces, addend.wrapping_add(DISPLACEMENT_BYTES + immediate), base);
     let first = at(0);
     if let Ok(first) = first
-        && [1, 2, 4].into_iter().all(|immediate| at(immediate).is_ok_and(|other| other.shift == first.shift))
+        && [1, 2, 4]
+            .into_iter()
+            .all(|immediate| at(immediate).is_ok_and(|other| other.shift == first.shift))
     {
         return Ok(first);
     }

@@ -320,7 +320,7 @@ impl Arena {
         let offset = page - self.base;
         match &self.backing {
             Backing::Shared { view: Some(view), .. } => {
-                Ok(WordView::lasting(page, view.expose_provenance().get() as u64 + offset))
+                Ok(WordView::lasting(page, view.as_ptr().expose_provenance() as u64 + offset))
             }
             Backing::Shared { file, .. } => WordView::map(page, file, offset),
             Backing::Private => Err(MemoryError::Refused(

@@ -14,9 +14,9 @@ use restub_loader::{
 
 use crate::tls;
 use arena::{Arena, ArenaSizes};
+pub(crate) use region::Region;
 use restub_stubs::WordStore;
 use words::WordView;
-pub(crate) use region::Region;
 
 /// How code is written while other code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,12 +104,6 @@ impl ProcessMemory {
             views[view].store(word.address, word.value);
         }
         Ok(())
-    }
-
-    /// Whether code in use can be written, as target words beside their jumps are.
-    pub(crate) fn is_shared(&self, placement: &Placement) -> bool {
-        let mut arenas = self.arenas.iter();
-        arenas.any(|arena| arena.id == placement.id && arena.is_shared())
     }
 
     /// What is in a finalized image's code or constants; nothing of its data, which changes.
