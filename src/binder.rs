@@ -23,11 +23,15 @@ pub(crate) struct Binder<'a> {
 
 impl Resolver for Binder<'_> {
     fn earlier(&mut self, name: &[u8]) -> Option<Target> {
-        if self.symbols.is_empty() {
+        if self.symbols.is_empty() && self.rebinding.is_none() {
             return None;
         }
         let name = std::str::from_utf8(name).ok()?;
-        let entry = self.symbols.get(name)?;
+        let pending = self
+            .rebinding
+            .as_ref()
+            .and_then(|rebinding| rebinding.pending.get(name));
+        let entry = pending.or_else(|| self.symbols.get(name))?;
         if let Some(rebinding) = &mut self.rebinding {
             if let Some(function) = entry.function {
                 return Some(rebinding.call(function, entry.target.size));

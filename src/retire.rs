@@ -57,7 +57,7 @@ impl Session {
     /// [`Error::Scan`] if threads cannot be scanned; nothing is freed then.
     pub fn collect(&self) -> Result<Collected> {
         let operation = crate::fork::Operation::begin();
-        let (retired, scan) = match self.reclaim() {
+        let (retired, scan) = match &self.options().reclaim {
             Reclaim::Epochs => (self.reclaimer().collect(), None),
             Reclaim::Scan(options) => {
                 let (retired, report) = self
@@ -108,7 +108,7 @@ impl Session {
 
     /// Frees what can be freed, before more is added.
     pub(crate) fn reclaim_some(&self) {
-        if *self.reclaim() == Reclaim::Epochs && self.has_retired() {
+        if self.options().reclaim == Reclaim::Epochs && self.has_retired() {
             let collected = self.collect();
             debug_assert!(collected.is_ok(), "only scans fail");
         }
@@ -117,7 +117,7 @@ impl Session {
     /// Gives up modules that were superseded by a new one, unless they are kept for a rollback, and that nothing is bound
     /// to.
     pub(crate) fn retire_superseded(&self, state: &mut State, by: ModuleId) {
-        state.hold_versions(by, self.versions());
+        state.hold_versions(by, self.options().versions);
         let mut candidates: Vec<ModuleId> = state.superseded.iter().copied().collect();
         while let Some(id) = candidates.pop() {
             let Some(module) = state.modules.get(&id) else {

@@ -155,8 +155,8 @@ impl State {
     }
 
     /// Takes a module into the session, with the symbols that it defines. Stubs lead there once they are [aimed](State::aim).
-    pub(crate) fn publish(&mut self, module: Module) -> ModuleId {
-        let id = self.insert(module);
+    pub(crate) fn publish(&mut self, id: ModuleId, module: Module) {
+        self.insert(id, module);
         let image = Arc::clone(&self.modules[&id].image);
         for symbol in image
             .symbols
@@ -173,13 +173,12 @@ impl State {
                 self.spares.entry(symbol.name.clone()).or_default().push(old);
             }
         }
-        id
     }
 
     /// As [`publish`](State::publish), in a session with stubs, which have been aimed.
-    pub(crate) fn publish_stubbed(&mut self, module: Module, mut outcome: Outcome) -> ModuleId {
+    pub(crate) fn publish_stubbed(&mut self, id: ModuleId, module: Module, mut outcome: Outcome) {
         let image = Arc::clone(&module.image);
-        let id = self.insert(module);
+        self.insert(id, module);
         let mut supersedes = Vec::new();
         let mut live = 0;
         for (definition, fate) in image.definitions.iter().zip(&outcome.fates) {
@@ -246,18 +245,20 @@ impl State {
         if let Some(module) = self.modules.get_mut(&id) {
             module.stubbed = Some(Box::new(stubbed));
         }
-        id
     }
 
-    fn insert(&mut self, module: Module) -> ModuleId {
-        let id = ModuleId(self.next_module);
+    /// The name of a module to come.
+    pub(crate) fn next_id(&mut self) -> ModuleId {
         self.next_module += 1;
+        ModuleId(self.next_module - 1)
+    }
+
+    fn insert(&mut self, id: ModuleId, module: Module) {
         self.count_uses(&module, |users| *users += 1);
         self.modules.insert(id, module);
-        id
     }
 
-    fn entry(&self, id: ModuleId, image: &Image, definition: &ImageDefinition) -> Entry {
+    pub(crate) fn entry(&self, id: ModuleId, image: &Image, definition: &ImageDefinition) -> Entry {
         let function = match definition.kind {
             OwnKind::Function => self.stubs.as_ref().and_then(|stubs| stubs.id(&definition.name)),
             _ => None,

@@ -402,3 +402,56 @@ fn draining_waits_for_pins_and_gives_up_in_time() {
     replace(&session, &next(), &drain(Duration::from_secs(60)));
     assert_eq!((call(&session, "f"), call(&session, "g")), (2, 2));
 }
+
+#[test]
+fn modules_that_call_each_other_are_loaded_and_replaced_together() {
+    let session = session();
+    let even = |sign: &str| {
+        unit(
+            "even.c",
+            &format!("extern int depth; int odd(int); int even(int n) {{ depth++; return n ? odd(n - 1) : {sign}1; }}"),
+        )
+    };
+    let odd = |sign: &str| {
+        unit(
+            "odd.c",
+            &format!("int depth; int even(int); int odd(int n) {{ depth++; return n ? even(n - 1) : {sign}2; }}"),
+        )
+    };
+    let main = unit(
+        "main.c",
+        "int even(int); extern int depth; int run(void) { return even(9) * 1000 + depth; }",
+    );
+    let (first, second) = ([even("")], [odd("")]);
+    // SAFETY: the tests' own sources.
+    let modules = unsafe { session.load_each(&[&first, &second, &[main]]) }.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(session.modules().len(), 3);
+    assert_eq!(call(&session, "run"), 2010);
+    let (first, second) = ([even("-")], [odd("-")]);
+    let options = Replace::new().whole(modules[0]).whole(modules[1]);
+    // SAFETY: as above.
+    let report =
+        unsafe { session.replace_each(&[&first, &second], &options) }.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((report.modules.len(), report.superseded.len()), (2, 2));
+    assert_eq!(call(&session, "run"), -2000 + 20);
+    // Each by itself, and both refused for one's sake.
+    replace(&session, &[odd("+")], &Replace::new().whole(report.modules[1]));
+    assert_eq!(call(&session, "run"), 2000 + 30);
+    let before = session.stats();
+    let broken = unit(
+        "odd.c",
+        "int depth; int nobody(int); int odd(int n) { return nobody(n); }",
+    );
+    let (first, second) = ([even("-")], [broken]);
+    // SAFETY: as above.
+    match unsafe { session.replace_each(&[&first, &second], &Replace::new()) } {
+        Err(Error::Link(error)) => assert!(error.to_string().contains("nobody"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(call(&session, "run"), 2000 + 40);
+    session.collect().expect("no scan");
+    assert_eq!(
+        (before.modules, before.stubs),
+        (session.stats().modules, session.stats().stubs)
+    );
+}
