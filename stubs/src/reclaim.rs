@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::interrupts::{Interrupts, Running};
 use crate::queue::{Node, Queue};
 use crate::registry::{Registry, Slot};
 use crate::scan::{ScanError, ScanOptions, ScanReport, scan};
-use crate::thread::{ThreadName, process_id};
+use crate::thread::ThreadName;
 
 /// Retired items of one session, and the guards that hold them back.
 ///
@@ -42,8 +42,8 @@ pub struct Reclaimer<T: Send + 'static> {
     found: Queue<Retired<T>>,
     /// Past their grace period, held back by handlers that were running then.
     interrupted: Queue<Batch<T>>,
-    /// The process in which the last collection was.
-    process: AtomicI32,
+    /// The value of [`FORKS`] at the last collection.
+    forks: AtomicU32,
     retired: Counter,
     reclaimed: Counter,
 }
@@ -140,7 +140,7 @@ impl<T: Send + 'static> Reclaimer<T> {
             registry: Arc::default(),
             found: Queue::new(),
             interrupted: Queue::new(),
-            process: AtomicI32::new(process_id()),
+            forks: AtomicU32::new(forks()),
             retired: Counter::default(),
             reclaimed: Counter::default(),
         }
@@ -280,7 +280,7 @@ impl<T: Send + 'static> Reclaimer<T> {
     }
 
     fn take(&self) -> Vec<Retired<T>> {
-        if self.process.swap(process_id(), Ordering::Relaxed) != process_id() {
+        if self.forks.swap(forks(), Ordering::Relaxed) != forks() {
             self.registry.release_ended(); // the parent's threads
         }
         let mut items = self.found.drain();
@@ -341,9 +341,6 @@ impl<T: Send + 'static> Reclaimer<T> {
 
     #[cold]
     fn register(&self) -> Rc<Local> {
-        static WATCH: Once = Once::new();
-        // SAFETY: the handler only stores numbers.
-        WATCH.call_once(|| _ = unsafe { libc::pthread_atfork(None, None, Some(keep_slots)) });
         let local = Rc::new(Local {
             id: self.id,
             slot: NonNull::from(self.registry.claim(|| self.epochs.register())),
@@ -374,8 +371,19 @@ thread_local! {
     static HAS_PINNED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// How many forks lie between this process and the one in which the first reclaimer was made.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+fn forks() -> u32 {
+    static WATCH: Once = Once::new();
+    // SAFETY: the handler only stores numbers.
+    WATCH.call_once(|| _ = unsafe { libc::pthread_atfork(None, None, Some(keep_slots)) });
+    FORKS.load(Ordering::Relaxed)
+}
+
 /// In a child after a `fork`: the thread has another number.
 extern "C" fn keep_slots() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
     let keep = |locals: &RefCell<Vec<Cached>>| {
         for cached in locals.borrow().iter() {
             cached.0.slot().keep_after_fork();
