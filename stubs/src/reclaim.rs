@@ -441,7 +441,7 @@ impl Guard {
 
     /// Whether its thread holds no other guard of the reclaimer.
     pub fn is_outermost(&self) -> bool {
-        self.local.depth.get() == 1
+        self.local.slot().is_pinned_once()
     }
 
     /// As [`repin`](Self::repin), with something in between that is done without a guard. Inside of another guard, that
@@ -450,10 +450,18 @@ impl Guard {
         if !self.is_outermost() {
             return between();
         }
-        self.local.record.since.store(0, Ordering::Relaxed);
-        let result = self._epoch.repin_after(between);
-        self.local.record.since.store(now(), Ordering::Relaxed);
-        result
+        /// Pins again, also if what was done in between panics.
+        struct Again<'a>(&'a Slot);
+
+        impl Drop for Again<'_> {
+            fn drop(&mut self) {
+                self.0.pin(now);
+            }
+        }
+
+        self.local.slot().unpin();
+        let _again = Again(self.local.slot());
+        between()
     }
 
     /// Lets go of what has been retired so far, and holds on to what is retired from here on.
