@@ -201,6 +201,7 @@ impl Builder {
             symbols: FxHashMap::default(),
             spares: FxHashMap::default(),
             superseded: BTreeSet::new(),
+            lingering: Vec::new(),
             turn: None,
             stubs: (self.linkage == Linkage::Stubs).then(|| self.stubs(protection)),
             absolutes: FxHashMap::default(),

@@ -55,6 +55,7 @@ mod run;
 mod session;
 mod state;
 mod stubs;
+mod thread_exit;
 mod tls;
 mod unload;
 mod unwind;

@@ -9,6 +9,7 @@ use restub_stubs::{FreedSlot, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::{Module, ModuleId, State};
+use crate::thread_exit;
 
 /// How a session knows that no thread can be in a module that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,6 +52,7 @@ pub(crate) enum Retired {
 impl Session {
     /// Frees modules that were given up and that no thread can be in any more. Their destructors run on this thread.
     ///
+    /// A module of which some thread has a thread-local object that is destroyed when the thread ends stays until then.
     /// Waits for no pinned thread. Loading and replacing do the same first, unless the session [scans](Reclaim::Scan).
     ///
     /// # Errors
@@ -83,17 +85,11 @@ impl Session {
 
     fn free(&self, retired: Vec<Retired>) -> Collected {
         let mut collected = Collected::default();
+        let mut modules = std::mem::take(&mut self.lock().lingering);
         for item in retired {
             self.note_reclaimed();
             match item {
-                Retired::Module(module) => {
-                    collected.modules += 1;
-                    collected.bytes += bytes(&module);
-                    // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
-                    unsafe { module.finalizer.run() };
-                    drop(module.debugger);
-                    self.lock().discard(&module.image);
-                }
+                Retired::Module(module) => modules.push(*module),
                 Retired::Slot { set, slot } => {
                     if let Some(stubs) = &mut self.lock().stubs {
                         stubs.reuse(set, slot);
@@ -102,6 +98,18 @@ impl Session {
                 // Release: pairs with the acquire load of whoever waits for it.
                 Retired::Mark(reached) => reached.store(true, Ordering::Release),
             }
+        }
+        for module in modules {
+            if thread_exit::count(module.image.dso_handle) > 0 {
+                self.lock().lingering.push(module);
+                continue;
+            }
+            collected.modules += 1;
+            collected.bytes += bytes(&module);
+            // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
+            unsafe { module.finalizer.run() };
+            drop(module.debugger);
+            self.lock().discard(&module.image);
         }
         collected
     }

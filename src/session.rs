@@ -21,7 +21,7 @@ use crate::retire::Retired;
 use crate::run::{self, Arguments};
 use crate::state::{ModuleId, State};
 use crate::stubs::{Stubs, Version, VersionState};
-use crate::{builtins, libraries};
+use crate::{builtins, libraries, thread_exit};
 
 /// How far behind a symbol without a size an address may be and still be said to lie in it.
 const UNSIZED_BYTES: u64 = 4096;
@@ -536,6 +536,10 @@ impl Drop for Session {
         for module in self.modules().into_iter().rev() {
             let removed = self.lock().withdraw(module);
             let Some(removed) = removed else { continue };
+            if thread_exit::count(removed.image.dso_handle) > 0 {
+                self.lock().lingering.push(removed);
+                continue;
+            }
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
             drop(removed.debugger);
@@ -546,11 +550,12 @@ impl Drop for Session {
         for _ in 0..ROUNDS {
             let collected = self.collect_without_scan();
             if collected == 0 && !self.has_retired() {
-                return;
+                break;
             }
         }
-        if self.has_retired() {
-            // What a forgotten pin holds stays registered with the unwinder, so its memory has to stay, too.
+        if self.has_retired() || !self.lock().lingering.is_empty() {
+            // What a forgotten pin holds stays registered with the unwinder, and what threads have objects of is called when
+            // they end, so the memory has to stay, too.
             self.lock().memory.leak();
         }
     }

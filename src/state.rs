@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) spares: FxHashMap<Box<str>, Vec<Entry>>,
     /// Modules of which nothing is current any more, and that are kept all the same.
     pub(crate) superseded: BTreeSet<ModuleId>,
+    /// Modules that no thread can call any more, but of which threads have objects that are destroyed when they end.
+    pub(crate) lingering: Vec<Module>,
     /// The thread that is replacing or unloading modules, and how often the process had forked when it began.
     pub(crate) turn: Option<(i32, u64)>,
     /// Functions that are called through stubs, if the session has them.

@@ -455,3 +455,39 @@ fn modules_that_call_each_other_are_loaded_and_replaced_together() {
         (session.stats().modules, session.stats().stubs)
     );
 }
+
+#[test]
+fn a_module_stays_while_threads_have_objects_of_it() {
+    let session = Session::builder()
+        .linkage(Linkage::Stubs)
+        .default_libraries(true)
+        .build();
+    let source = |value: i32| {
+        format!(
+            "extern \"C\" {{ int destroyed; }}
+             struct Object {{ int value = {value}; ~Object() {{ destroyed += value; }} }};
+             static thread_local Object object;
+             extern \"C\" int touch() {{ return object.value; }}
+             extern \"C\" int count() {{ return destroyed; }}"
+        )
+    };
+    let object = |value| compile("object.cc", &source(value), &["-O1", "-fPIC"]);
+    load(&session, &[object(1)]);
+    let (touched, wait) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let session = &session;
+        scope.spawn(move || {
+            touched.send(call(session, "touch")).expect("a receiver");
+            ended.recv().expect("a sender");
+        });
+        assert_eq!(wait.recv().expect("a thread that touches"), 1);
+        replace(session, &[object(2)], &Replace::new().data(Data::Reset));
+        assert_eq!(session.collect().expect("no scan").modules, 0);
+        end.send(()).expect("a receiver");
+    });
+    // A thread that is joined has destroyed its objects.
+    assert_eq!(session.collect().expect("no scan").modules, 1);
+    // The destructor was registered by its address, which is that of its stub.
+    assert_eq!(call(&session, "count"), 1);
+}
