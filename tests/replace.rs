@@ -477,7 +477,7 @@ fn a_module_stays_while_threads_have_objects_of_it() {
     let (end, ended) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let session = &session;
-        scope.spawn(move || {
+        let thread = scope.spawn(move || {
             touched.send(call(session, "touch")).expect("a receiver");
             ended.recv().expect("a sender");
         });
@@ -485,8 +485,9 @@ fn a_module_stays_while_threads_have_objects_of_it() {
         replace(session, &[object(2)], &Replace::new().data(Data::Reset));
         assert_eq!(session.collect().expect("no scan").modules, 0);
         end.send(()).expect("a receiver");
+        // A thread that is joined has destroyed its objects; the scope's end alone does not wait for that.
+        thread.join().expect("no panic");
     });
-    // A thread that is joined has destroyed its objects.
     assert_eq!(session.collect().expect("no scan").modules, 1);
     // The destructor was registered by its address, which is that of its stub.
     assert_eq!(call(&session, "count"), 1);
