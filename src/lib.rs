@@ -69,7 +69,7 @@ pub use pin::Pin;
 pub use replacement::{Change, Consistency, Constructors, Data, Refusal, Replace, Report, What};
 pub use restub_loader as loader;
 pub use restub_stubs::{OldestGuard, ReclaimStats, ScanOptions, ScanReport, Slot, UnboundCall};
-pub use retire::{Collected, Reclaim};
+pub use retire::{Collected, Exposed, Reclaim};
 pub use session::{Session, Stats, Symbol, host_symbol};
 pub use state::ModuleId;
 pub use stubs::{Version, VersionState};
