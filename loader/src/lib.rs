@@ -5,6 +5,7 @@ mod archive;
 mod debug;
 mod elf_image;
 mod error;
+mod fingerprint;
 mod foreign;
 mod image;
 mod input;
