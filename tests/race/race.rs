@@ -1,0 +1,245 @@
+//! Threads call functions without pause while another thread replaces them as fast as it can.
+//!
+//! The functions are compiled, loaded and replaced as any host would do it. Every value that a call returns is checked to
+//! be of a version that was alive at some moment of the call. Freed code is filled with `int3`, and with
+//! [`Protection::Private`] its pages are inaccessible, so that a caller which comes too late faults. A profiling timer
+//! interrupts everybody.
+//!
+//! `RESTUB_RACE_SECONDS` says how long all races of this file take together: 10 by default, 60 and more to look closely.
+#![allow(missing_docs, reason = "tests have names")]
+
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use restub::{Consistency, Linkage, Protection, Reclaim, Replace, ScanOptions, Session, Slot};
+use world::{Counts, FUNCTIONS, World, alone, collect_all, share, templates};
+
+static PROFILED: AtomicU64 = AtomicU64::new(0);
+static LOCATED: AtomicU64 = AtomicU64::new(0);
+/// The session in which the signal handler looks up where it interrupted the thread.
+static SESSION: AtomicPtr<Session> = AtomicPtr::new(std::ptr::null_mut());
+
+extern "C" fn profile(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    PROFILED.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: the kernel passes a context to handlers with `SA_SIGINFO`.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    let address = context.uc_mcontext.gregs[libc::REG_RIP as usize];
+    // Acquire: pairs with the release when the session is made.
+    let session = SESSION.load(Ordering::Acquire);
+    // SAFETY: the pointer is null, or to a session that lives until the timer has been stopped and nobody runs any more.
+    if let Some(session) = unsafe { session.as_ref() } {
+        session.function_at(address.cast_unsigned(), |_, _, _| {
+            LOCATED.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Has SIGPROF arrive so many times for each second of processor time.
+fn set_timer(hertz: i64) {
+    let every = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 1_000_000i64.checked_div(hertz).unwrap_or(0),
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: the timer is a local variable.
+    let set = unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
+}
+
+fn profiled<R>(session: &Session, run: impl FnOnce() -> R) -> R {
+    // SAFETY: zero is a value of every field.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let handler: extern "C" fn(_, _, _) = profile;
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK | libc::SA_SIGINFO;
+    // SAFETY: the action is complete, and its handler does what handlers may do.
+    unsafe { libc::sigaction(libc::SIGPROF, &raw const action, std::ptr::null_mut()) };
+    // Release: pairs with the acquire in the handler.
+    SESSION.store(std::ptr::from_ref(session).cast_mut(), Ordering::Release);
+    set_timer(1000);
+    let result = run();
+    set_timer(0);
+    // A signal that is on its way to a thread that lives on finds no session.
+    SESSION.store(std::ptr::null_mut(), Ordering::Release);
+    result
+}
+
+fn session(protection: Protection, slot: Slot, reclaim: Reclaim) -> Session {
+    Session::builder()
+        .linkage(Linkage::Stubs)
+        .protection(protection)
+        .slot(slot)
+        .reclaim(reclaim)
+        .build()
+}
+
+/// A module that is never replaced and calls those that are, by name and by pointer.
+fn load_caller(session: &Session) {
+    let declarations: String = (0..FUNCTIONS)
+        .map(|i| format!("unsigned long f{i}(unsigned long); "))
+        .collect();
+    let names: Vec<_> = (0..FUNCTIONS).map(|i| format!("f{i}")).collect();
+    let named: String = (0..FUNCTIONS)
+        .map(|i| format!("unsigned long named{i}(unsigned long depth) {{ return f{i}(depth); }} "))
+        .collect();
+    let pointed: String = (0..FUNCTIONS)
+        .map(|i| format!("unsigned long pointed{i}(unsigned long depth) {{ return pointers[{i}](depth); }} "))
+        .collect();
+    let source = format!(
+        "{declarations} {named} unsigned long (*pointers[])(unsigned long) = {{ {} }}; {pointed}",
+        names.join(", ")
+    );
+    let flags = ["-O1", "-fPIC", "-fno-optimize-sibling-calls"];
+    // SAFETY: the test's own source.
+    unsafe { session.load(&[support::compile("caller.c", &source, &flags)]) }.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Calls every function in every way, with pins short and long, alone and one inside the other.
+fn call_without_pause(world: &World<'_>, seed: usize, pins: bool) {
+    let functions: Vec<Vec<_>> = ["f", "named", "pointed"]
+        .iter()
+        .map(|prefix| (0..FUNCTIONS).map(|i| world.function(&format!("{prefix}{i}"))).collect())
+        .collect();
+    let mut turn = seed;
+    while world.goes_on() {
+        turn += 1;
+        let mut long = pins.then(|| world.session.pin());
+        for call in 0..64 {
+            let _inner = (pins && call % 8 == 0).then(|| world.session.pin());
+            let (i, way, depth) = ((seed + call) % FUNCTIONS, call % functions.len(), (turn + call) % 5);
+            // SAFETY: the function is of this type in all of its versions, and the pin or the scan keeps them.
+            world.check(i, || unsafe { functions[way][i](depth as u64) });
+            if call % 16 == 15
+                && turn % 2 == 0
+                && let Some(pin) = &mut long
+            {
+                pin.repin();
+            }
+        }
+        world.count(64);
+    }
+}
+
+fn race(title: &str, session: &Session, threads: usize, pins: bool, time: Duration, between: impl FnMut()) -> Counts {
+    let mut templates = templates();
+    let world = &World::load(session, &mut templates[0]);
+    load_caller(session);
+    profiled(session, || {
+        thread::scope(|scope| {
+            for seed in 0..threads {
+                scope.spawn(move || call_without_pause(world, seed, pins));
+            }
+            let replacements = world.replace_without_pause(&mut templates, time, &Replace::new(), between);
+            world.counts(title, replacements)
+        })
+    })
+}
+
+#[test]
+fn callers_under_pins_never_meet_freed_code() {
+    let _alone = alone();
+    let protections = [
+        (Protection::Strict, Slot::Inline),
+        (Protection::Fast, Slot::InlineIbt),
+        (Protection::Private, Slot::Split),
+    ];
+    for threads in [2, 8, 32] {
+        for (protection, slot) in protections {
+            let title = format!("{protection:?} {slot:?}, {threads} threads");
+            let session = session(protection, slot, Reclaim::Epochs);
+            let counts = race(&title, &session, threads, true, share(5.0), || ());
+            assert!(counts.reclaimed > 0, "nothing was reclaimed");
+            collect_all(&session);
+            // The caller, and what is current: at most a module for each function.
+            assert!(session.stats().modules <= 1 + FUNCTIONS);
+        }
+    }
+    assert!(PROFILED.load(Ordering::Relaxed) > 0, "no SIGPROF arrived");
+    println!("{PROFILED:?} signals, {LOCATED:?} of them in loaded functions");
+}
+
+#[test]
+fn forgotten_pins_keep_memory_and_break_nothing() {
+    let _alone = alone();
+    let session = session(Protection::Fast, Slot::Inline, Reclaim::Epochs);
+    let mut replaced = 0;
+    let counts = race("forgotten pins", &session, 8, true, share(5.0), || {
+        replaced += 1;
+        if replaced % 20 == 0 {
+            let session = &session;
+            thread::scope(|scope| scope.spawn(move || std::mem::forget(session.pin())).join())
+                .expect("a thread that forgets a pin");
+        }
+    });
+    // What was superseded before the first of them may still come.
+    assert!(counts.reclaimed < counts.replacements, "{counts:?}");
+    session.collect().expect("no scan");
+    let stats = session.stats().reclaim;
+    assert!(stats.held.items > 0, "{stats:?}");
+    assert!(stats.oldest_guard.expect("a forgotten pin").is_abandoned);
+}
+
+#[test]
+fn callers_without_pins_never_meet_code_that_a_scan_let_go() {
+    let _alone = alone();
+    for (protection, slot, threads) in [
+        (Protection::Strict, Slot::Inline, 2),
+        (Protection::Private, Slot::Split, 8),
+    ] {
+        let session = session(protection, slot, Reclaim::Scan(ScanOptions::default()));
+        let mut replaced = 0;
+        let title = format!("scans, {protection:?} {slot:?}, {threads} threads");
+        let counts = race(&title, &session, threads, false, share(5.0), || {
+            replaced += 1;
+            if replaced % 8 == 0 {
+                session.collect().unwrap_or_else(|error| panic!("{error}"));
+            }
+        });
+        assert!(counts.reclaimed > 0, "nothing was reclaimed");
+        collect_all(&session);
+    }
+}
+
+/// Within one pin, functions that are replaced together are of one version.
+#[test]
+fn functions_that_are_drained_change_together() {
+    let _alone = alone();
+    let session = session(Protection::Fast, Slot::Inline, Reclaim::Epochs);
+    let mut templates = templates();
+    templates.truncate(1);
+    let world = &World::load(&session, &mut templates[0]);
+    let drain = Replace::new().consistency(Consistency::Drain {
+        limit: Duration::from_secs(60),
+    });
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let functions: Vec<_> = (0..FUNCTIONS).map(|i| world.function(&format!("f{i}"))).collect();
+                while world.goes_on() {
+                    let pin = world.session.pin();
+                    let versions = functions.iter().map(|function| {
+                        // SAFETY: the function is of this type in all of its versions, and the pin keeps them.
+                        let value = unsafe { function(0) };
+                        value / FUNCTIONS as u64
+                    });
+                    let versions: Vec<_> = versions.collect();
+                    drop(pin);
+                    assert!(versions.iter().all(|version| *version == versions[0]), "{versions:?}");
+                    world.count(FUNCTIONS as u64);
+                }
+            });
+        }
+        let replacements = world.replace_without_pause(&mut templates, share(5.0), &drain, || ());
+        world.counts("drained", replacements)
+    });
+    collect_all(&session);
+    assert_eq!(session.stats().modules, 1);
+}
