@@ -10,7 +10,7 @@ use restub_loader::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::replace::{Data, Refusal, Replace};
+use crate::replacement::{Data, Refusal, Replace};
 use crate::state::{Entry, Module, ModuleId, Static};
 use crate::stubs::{FunctionId, Stubs};
 
@@ -44,6 +44,9 @@ pub(crate) struct Rebinding<'a> {
     pub(crate) stubs: &'a mut Stubs,
     pub(crate) modules: &'a BTreeMap<ModuleId, Module>,
     pub(crate) purpose: Purpose<'a>,
+    /// What other modules of the same transaction define, or will: functions whose module is not known yet have
+    /// [`ModuleId::NONE`].
+    pub(crate) pending: &'a FxHashMap<Box<str>, Entry>,
     /// Whether a module calls its own functions directly.
     pub(crate) own_directly: bool,
     pub(crate) outcome: Outcome,
@@ -91,12 +94,12 @@ impl Rebinding<'_> {
         symbols: &FxHashMap<Box<str>, Entry>,
         uses: &mut Vec<ModuleId>,
     ) -> Vec<Rebind> {
+        let pending = self.pending;
         let find = |own: &Own<'_>| {
             let visible = own.binding != SymbolBinding::Local;
-            std::str::from_utf8(own.name)
-                .ok()
-                .filter(|_| visible)
-                .and_then(|name| symbols.get(name))
+            let name = std::str::from_utf8(own.name).ok().filter(|_| visible)?;
+            let made = pending.get(name).filter(|entry| entry.module != ModuleId::NONE);
+            made.or_else(|| symbols.get(name))
         };
         if let Purpose::Replace(options) = self.purpose {
             self.outcome.replaced.extend(&options.whole);

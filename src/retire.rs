@@ -9,6 +9,7 @@ use restub_stubs::{FreedSlot, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::{Module, ModuleId, State};
+use crate::thread_exit;
 
 /// How a session knows that no thread can be in a module that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,13 +52,14 @@ pub(crate) enum Retired {
 impl Session {
     /// Frees modules that were given up and that no thread can be in any more. Their destructors run on this thread.
     ///
+    /// A module of which some thread has a thread-local object that is destroyed when the thread ends stays until then.
     /// Waits for no pinned thread. Loading and replacing do the same first, unless the session [scans](Reclaim::Scan).
     ///
     /// # Errors
     /// [`Error::Scan`] if threads cannot be scanned; nothing is freed then.
     pub fn collect(&self) -> Result<Collected> {
         let operation = crate::fork::Operation::begin();
-        let (retired, scan) = match self.reclaim() {
+        let (retired, scan) = match &self.options().reclaim {
             Reclaim::Epochs => (self.reclaimer().collect(), None),
             Reclaim::Scan(options) => {
                 let (retired, report) = self
@@ -83,17 +85,11 @@ impl Session {
 
     fn free(&self, retired: Vec<Retired>) -> Collected {
         let mut collected = Collected::default();
+        let mut modules = std::mem::take(&mut self.lock().lingering);
         for item in retired {
             self.note_reclaimed();
             match item {
-                Retired::Module(module) => {
-                    collected.modules += 1;
-                    collected.bytes += bytes(&module);
-                    // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
-                    unsafe { module.finalizer.run() };
-                    drop(module.debugger);
-                    self.lock().discard(&module.image);
-                }
+                Retired::Module(module) => modules.push(*module),
                 Retired::Slot { set, slot } => {
                     if let Some(stubs) = &mut self.lock().stubs {
                         stubs.reuse(set, slot);
@@ -103,12 +99,24 @@ impl Session {
                 Retired::Mark(reached) => reached.store(true, Ordering::Release),
             }
         }
+        for module in modules {
+            if thread_exit::count(module.image.dso_handle) > 0 {
+                self.lock().lingering.push(module);
+                continue;
+            }
+            collected.modules += 1;
+            collected.bytes += bytes(&module);
+            // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
+            unsafe { module.finalizer.run() };
+            drop(module.debugger);
+            self.lock().discard(&module.image);
+        }
         collected
     }
 
     /// Frees what can be freed, before more is added.
     pub(crate) fn reclaim_some(&self) {
-        if *self.reclaim() == Reclaim::Epochs && self.has_retired() {
+        if self.options().reclaim == Reclaim::Epochs && self.has_retired() {
             let collected = self.collect();
             debug_assert!(collected.is_ok(), "only scans fail");
         }
@@ -117,7 +125,7 @@ impl Session {
     /// Gives up modules that were superseded by a new one, unless they are kept for a rollback, and that nothing is bound
     /// to.
     pub(crate) fn retire_superseded(&self, state: &mut State, by: ModuleId) {
-        state.hold_versions(by, self.versions());
+        state.hold_versions(by, self.options().versions);
         let mut candidates: Vec<ModuleId> = state.superseded.iter().copied().collect();
         while let Some(id) = candidates.pop() {
             let Some(module) = state.modules.get(&id) else {

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) spares: FxHashMap<Box<str>, Vec<Entry>>,
     /// Modules of which nothing is current any more, and that are kept all the same.
     pub(crate) superseded: BTreeSet<ModuleId>,
+    /// Modules that no thread can call any more, but of which threads have objects that are destroyed when they end.
+    pub(crate) lingering: Vec<Module>,
     /// The thread that is replacing or unloading modules, and how often the process had forked when it began.
     pub(crate) turn: Option<(i32, u64)>,
     /// Functions that are called through stubs, if the session has them.
@@ -155,8 +157,8 @@ impl State {
     }
 
     /// Takes a module into the session, with the symbols that it defines. Stubs lead there once they are [aimed](State::aim).
-    pub(crate) fn publish(&mut self, module: Module) -> ModuleId {
-        let id = self.insert(module);
+    pub(crate) fn publish(&mut self, id: ModuleId, module: Module) {
+        self.insert(id, module);
         let image = Arc::clone(&self.modules[&id].image);
         for symbol in image
             .symbols
@@ -173,13 +175,12 @@ impl State {
                 self.spares.entry(symbol.name.clone()).or_default().push(old);
             }
         }
-        id
     }
 
     /// As [`publish`](State::publish), in a session with stubs, which have been aimed.
-    pub(crate) fn publish_stubbed(&mut self, module: Module, mut outcome: Outcome) -> ModuleId {
+    pub(crate) fn publish_stubbed(&mut self, id: ModuleId, module: Module, mut outcome: Outcome) {
         let image = Arc::clone(&module.image);
-        let id = self.insert(module);
+        self.insert(id, module);
         let mut supersedes = Vec::new();
         let mut live = 0;
         for (definition, fate) in image.definitions.iter().zip(&outcome.fates) {
@@ -246,18 +247,20 @@ impl State {
         if let Some(module) = self.modules.get_mut(&id) {
             module.stubbed = Some(Box::new(stubbed));
         }
-        id
     }
 
-    fn insert(&mut self, module: Module) -> ModuleId {
-        let id = ModuleId(self.next_module);
+    /// The name of a module to come.
+    pub(crate) fn next_id(&mut self) -> ModuleId {
         self.next_module += 1;
+        ModuleId(self.next_module - 1)
+    }
+
+    fn insert(&mut self, id: ModuleId, module: Module) {
         self.count_uses(&module, |users| *users += 1);
         self.modules.insert(id, module);
-        id
     }
 
-    fn entry(&self, id: ModuleId, image: &Image, definition: &ImageDefinition) -> Entry {
+    pub(crate) fn entry(&self, id: ModuleId, image: &Image, definition: &ImageDefinition) -> Entry {
         let function = match definition.kind {
             OwnKind::Function => self.stubs.as_ref().and_then(|stubs| stubs.id(&definition.name)),
             _ => None,

@@ -402,3 +402,93 @@ fn draining_waits_for_pins_and_gives_up_in_time() {
     replace(&session, &next(), &drain(Duration::from_secs(60)));
     assert_eq!((call(&session, "f"), call(&session, "g")), (2, 2));
 }
+
+#[test]
+fn modules_that_call_each_other_are_loaded_and_replaced_together() {
+    let session = session();
+    let even = |sign: &str| {
+        unit(
+            "even.c",
+            &format!("extern int depth; int odd(int); int even(int n) {{ depth++; return n ? odd(n - 1) : {sign}1; }}"),
+        )
+    };
+    let odd = |sign: &str| {
+        unit(
+            "odd.c",
+            &format!("int depth; int even(int); int odd(int n) {{ depth++; return n ? even(n - 1) : {sign}2; }}"),
+        )
+    };
+    let main = unit(
+        "main.c",
+        "int even(int); extern int depth; int run(void) { return even(9) * 1000 + depth; }",
+    );
+    let (first, second) = ([even("")], [odd("")]);
+    // SAFETY: the tests' own sources.
+    let modules = unsafe { session.load_each(&[&first, &second, &[main]]) }.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(session.modules().len(), 3);
+    assert_eq!(call(&session, "run"), 2010);
+    let (first, second) = ([even("-")], [odd("-")]);
+    let options = Replace::new().whole(modules[0]).whole(modules[1]);
+    // SAFETY: as above.
+    let report =
+        unsafe { session.replace_each(&[&first, &second], &options) }.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((report.modules.len(), report.superseded.len()), (2, 2));
+    assert_eq!(call(&session, "run"), -2000 + 20);
+    // Each by itself, and both refused for one's sake.
+    replace(&session, &[odd("+")], &Replace::new().whole(report.modules[1]));
+    assert_eq!(call(&session, "run"), 2000 + 30);
+    let before = session.stats();
+    let broken = unit(
+        "odd.c",
+        "int depth; int nobody(int); int odd(int n) { return nobody(n); }",
+    );
+    let (first, second) = ([even("-")], [broken]);
+    // SAFETY: as above.
+    match unsafe { session.replace_each(&[&first, &second], &Replace::new()) } {
+        Err(Error::Link(error)) => assert!(error.to_string().contains("nobody"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(call(&session, "run"), 2000 + 40);
+    session.collect().expect("no scan");
+    assert_eq!(
+        (before.modules, before.stubs),
+        (session.stats().modules, session.stats().stubs)
+    );
+}
+
+#[test]
+fn a_module_stays_while_threads_have_objects_of_it() {
+    let session = Session::builder()
+        .linkage(Linkage::Stubs)
+        .default_libraries(true)
+        .build();
+    let source = |value: i32| {
+        format!(
+            "extern \"C\" {{ int destroyed; }}
+             struct Object {{ int value = {value}; ~Object() {{ destroyed += value; }} }};
+             static thread_local Object object;
+             extern \"C\" int touch() {{ return object.value; }}
+             extern \"C\" int count() {{ return destroyed; }}"
+        )
+    };
+    let object = |value| compile("object.cc", &source(value), &["-O1", "-fPIC"]);
+    load(&session, &[object(1)]);
+    let (touched, wait) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let session = &session;
+        let thread = scope.spawn(move || {
+            touched.send(call(session, "touch")).expect("a receiver");
+            ended.recv().expect("a sender");
+        });
+        assert_eq!(wait.recv().expect("a thread that touches"), 1);
+        replace(session, &[object(2)], &Replace::new().data(Data::Reset));
+        assert_eq!(session.collect().expect("no scan").modules, 0);
+        end.send(()).expect("a receiver");
+        // A thread that is joined has destroyed its objects; the scope's end alone does not wait for that.
+        thread.join().expect("no panic");
+    });
+    assert_eq!(session.collect().expect("no scan").modules, 1);
+    // The destructor was registered by its address, which is that of its stub.
+    assert_eq!(call(&session, "count"), 1);
+}

@@ -319,9 +319,10 @@ impl Arena {
         self.unshare()?;
         let offset = page - self.base;
         match &self.backing {
-            Backing::Shared { view: Some(view), .. } => {
-                Ok(WordView::lasting(page, view.as_ptr().expose_provenance() as u64 + offset))
-            }
+            Backing::Shared { view: Some(view), .. } => Ok(WordView::lasting(
+                page,
+                view.as_ptr().expose_provenance() as u64 + offset,
+            )),
             Backing::Shared { file, .. } => WordView::map(page, file, offset),
             Backing::Private => Err(MemoryError::Refused(
                 "target words beside their jumps need code that has a second view",
