@@ -151,7 +151,10 @@ impl<'session> World<'session> {
         let youngest = self.newest[i].1.load(Ordering::Acquire);
         let alive = value(i, oldest)..=value(i, youngest);
         let is_its = result % FUNCTIONS as u64 == i as u64;
-        assert!(is_its && alive.contains(&result), "f{i} returned {result}, of {alive:?}");
+        assert!(
+            is_its && alive.contains(&result),
+            "f{i} returned {result}, of {alive:?}"
+        );
     }
 
     pub(crate) fn count(&self, calls: u64) {
@@ -174,18 +177,19 @@ impl<'session> World<'session> {
         }
     }
 
-    /// Replaces functions for as long as that is asked for, as fast as it can, `between` two replacements doing something
-    /// else.
+    /// Replaces functions for as long as that is asked for, and until it is enough, as fast as it can. `between` two
+    /// replacements it does something else.
     pub(crate) fn replace_without_pause(
         &self,
         templates: &mut [Template],
         duration: Duration,
         options: &Replace,
         mut between: impl FnMut(),
+        enough: impl Fn() -> bool,
     ) -> u64 {
         let end = Instant::now() + duration;
         let (mut n, mut replacements) = (1, 0);
-        while Instant::now() < end {
+        while Instant::now() < end || !enough() {
             n += 1;
             for template in &mut *templates {
                 self.replace(template, options, n);
@@ -197,6 +201,11 @@ impl<'session> World<'session> {
         // Relaxed: only ends the callers' loops.
         self.stop.store(true, Ordering::Relaxed);
         replacements
+    }
+
+    /// Whether anything was reclaimed. On a busy machine that takes its time.
+    pub(crate) fn reclaims(&self) -> bool {
+        self.session.stats().reclaim.reclaimed.items > 0
     }
 
     /// What has been done, printed for who runs the test.
