@@ -107,6 +107,15 @@ pub(crate) struct World<'session> {
     calls: AtomicU64,
 }
 
+/// Ends the callers' loops, also when the replacing thread fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What a run has done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
@@ -187,6 +196,7 @@ impl<'session> World<'session> {
         mut between: impl FnMut(),
         enough: impl Fn() -> bool,
     ) -> u64 {
+        let _stop = Stop(&self.stop);
         let end = Instant::now() + duration;
         let (mut n, mut replacements) = (1, 0);
         while Instant::now() < end || !enough() {
@@ -198,8 +208,6 @@ impl<'session> World<'session> {
                 between();
             }
         }
-        // Relaxed: only ends the callers' loops.
-        self.stop.store(true, Ordering::Relaxed);
         replacements
     }
 
