@@ -102,7 +102,7 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     linked.assign_addresses();
     linked.copy(memory);
     let mut relocations = Vec::new();
-    let references = linked.apply(memory, options.trace.then_some(&mut relocations))?;
+    let noted = linked.apply(memory, options.trace.then_some(&mut relocations))?;
     let ifuncs = linked.fill_tables(memory)?;
     copy_variables(linked, memory)?;
     let debug = if options.debug {
@@ -113,7 +113,8 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     memory.finalize(&linked.placement)?;
     let mut image = describe(linked, options.detail);
     image.relocations = relocations;
-    image.references = references;
+    image.references = noted.references;
+    image.exposed = noted.exposed;
     image.ifuncs = ifuncs;
     image.debug = debug;
     Ok(image)
@@ -283,6 +284,7 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
         debug: Vec::new(),
         definitions: describe_definitions(linked),
         references: Vec::new(),
+        exposed: own::Exposed::default(),
     }
 }
 
