@@ -28,36 +28,51 @@
 //! Loading is `unsafe`, because constructors run with all the powers of the process. Everything that is refused leaves
 //! the session as it was, and says which object, section, offset and symbol are to blame.
 
+mod batch;
 mod binder;
+mod builder;
 mod builtins;
 mod debugger;
+mod define_lazy;
 mod dynamic;
 mod error;
 mod fork;
 mod function;
 mod host;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "sessions without stubs have no lazy functions")
-)]
 mod lazy;
 mod libraries;
 mod library_tls;
+mod made;
 mod memory;
 mod perf;
+mod pin;
+mod rebind;
+mod replace;
+mod replacement;
+mod retire;
+mod rollback;
 mod run;
 mod session;
 mod state;
+mod stubs;
+mod thread_exit;
 mod tls;
+mod unload;
 mod unwind;
 
+pub use builder::{Builder, Linkage};
 pub use error::{Error, Result};
 pub use function::{Function, FunctionPointer};
 pub use lazy::{LazyError, LazyFailure, LazyHook};
 pub use memory::Protection;
+pub use pin::Pin;
+pub use replacement::{Change, Consistency, Constructors, Data, Refusal, Replace, Report, What};
 pub use restub_loader as loader;
-pub use session::{Builder, Session, Stats, Symbol, host_symbol};
+pub use restub_stubs::{OldestGuard, ReclaimStats, ScanOptions, ScanReport, Slot, UnboundCall};
+pub use retire::{Collected, Reclaim};
+pub use session::{Session, Stats, Symbol, host_symbol};
 pub use state::ModuleId;
+pub use stubs::{Version, VersionState};
 pub use tls::STATIC_RESERVE_BYTES;
 
 /// Has the example of the README compiled.

@@ -1,126 +1,27 @@
 //! The session: modules that are loaded into this process, and the symbols that they define.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsString, c_int};
+use std::ffi::c_int;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use restub_loader::{Detail, Image, Input, Limits, Options, SymbolKind, TargetKind};
-use rustc_hash::FxHashMap;
+use restub_loader::{Detail, Image, Input, Options, SymbolKind, TargetKind};
+use restub_stubs::{ReclaimStats, Reclaimer};
 
+use crate::batch::Pending;
 use crate::binder::Binder;
+use crate::builder::{Builder, Linkage};
 use crate::error::{Error, Result};
 use crate::fork::Operation;
 use crate::function::{Function, FunctionPointer};
-use crate::host::{self, Host};
-use crate::memory::{ProcessMemory, Protection};
-use crate::run::{self, Arguments, Finalizer};
-use crate::state::{Module, ModuleId, State};
-use crate::unwind::UnwindTables;
-use crate::{builtins, libraries, perf};
-
-/// How a session behaves; [`Session::builder`] makes one.
-#[derive(Debug, Clone, Default)]
-pub struct Builder {
-    protection: Protection,
-    detail: Detail,
-    limits: Limits,
-    gdb: bool,
-    perf: bool,
-    default_libraries: bool,
-    finalize_at_exit: bool,
-    arguments: Option<Vec<OsString>>,
-}
-
-impl Builder {
-    /// How code is written; [`Protection::Strict`] by default.
-    #[must_use]
-    pub fn protection(mut self, protection: Protection) -> Self {
-        self.protection = protection;
-        self
-    }
-
-    /// How much [`Session::image`] tells; [`Detail::Minimal`] by default.
-    #[must_use]
-    pub fn detail(mut self, detail: Detail) -> Self {
-        self.detail = detail;
-        self
-    }
-
-    /// Whether gdb is told of modules, with the debug information of their objects; not by default.
-    ///
-    /// Code is in [private](Protection::Private) memory then, since the kernel lets no debugger write breakpoints into
-    /// shared memory. gdb has to find the symbol `__jit_debug_descriptor` in the host program, so that must not be
-    /// stripped.
-    #[must_use]
-    pub fn gdb(mut self, gdb: bool) -> Self {
-        self.gdb = gdb;
-        self
-    }
-
-    /// Whether perf is told of functions, by `/tmp/perf-PID.map`; not by default.
-    #[must_use]
-    pub fn perf(mut self, perf: bool) -> Self {
-        self.perf = perf;
-        self
-    }
-
-    /// Limits on what objects may ask for.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Whether libraries that compilers' drivers link by default (libm, libgcc, libstdc++ and the like) are opened when
-    /// a symbol is found nowhere else; not by default.
-    #[must_use]
-    pub fn default_libraries(mut self, by_need: bool) -> Self {
-        self.default_libraries = by_need;
-        self
-    }
-
-    /// Whether destructors of modules that are still loaded run when the process exits; not by default.
-    #[must_use]
-    pub fn finalize_at_exit(mut self, at_exit: bool) -> Self {
-        self.finalize_at_exit = at_exit;
-        self
-    }
-
-    /// What constructors and [`Session::run_main`] get as `argv`; by default the host's own arguments.
-    #[must_use]
-    pub fn arguments(mut self, arguments: impl IntoIterator<Item = OsString>) -> Self {
-        self.arguments = Some(arguments.into_iter().collect());
-        self
-    }
-
-    /// Makes the session. Address space is reserved by the first load.
-    #[must_use]
-    pub fn build(self) -> Session {
-        let _operation = Operation::begin();
-        let mut host = Host::default();
-        let protection = if self.gdb { Protection::Private } else { self.protection };
-        let memory = ProcessMemory::new(protection, host.library_range());
-        let arguments = Arguments::new(self.arguments.clone().unwrap_or_else(|| std::env::args_os().collect()));
-        let state = State {
-            memory,
-            unwind: UnwindTables::new(!host.has_version("libgcc_s.so", "GCC_13.0.0")),
-            host,
-            modules: BTreeMap::new(),
-            symbols: FxHashMap::default(),
-            shadowed: Vec::new(),
-            absolutes: FxHashMap::default(),
-            next_module: 0,
-            tried: Vec::new(),
-        };
-        Session {
-            state: Mutex::new(state),
-            options: self,
-            arguments,
-            fallbacks: OnceLock::new(),
-        }
-    }
-}
+use crate::host::{self};
+use crate::pin::Gate;
+use crate::rebind::{Outcome, Purpose, Rebinding};
+use crate::retire::Retired;
+use crate::run::{self, Arguments};
+use crate::state::{ModuleId, State};
+use crate::stubs::{Stubs, Version, VersionState};
+use crate::{builtins, libraries, thread_exit};
 
 /// How far behind a symbol without a size an address may be and still be said to lie in it.
 const UNSIZED_BYTES: u64 = 4096;
@@ -131,16 +32,28 @@ const UNSIZED_BYTES: u64 = 4096;
 /// last one first.
 #[derive(Debug)]
 pub struct Session {
+    inner: Arc<Inner>,
+    /// Not so for the handles by which lazy functions reach their session.
+    is_owner: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
     state: Mutex<State>,
     options: Builder,
     arguments: Arguments,
     fallbacks: OnceLock<Vec<Input<'static>>>,
+    reclaimer: Reclaimer<Retired>,
+    gate: Gate,
+    /// Items that have been retired and not reclaimed.
+    retired: AtomicUsize,
 }
 
 /// A symbol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Symbol {
-    /// The address; for thread-local variables the offset in the module's block.
+    /// The address; for thread-local variables the offset in the module's block. For functions of a session with stubs it
+    /// is that of the stub, which stays the same.
     pub address: u64,
     /// The size in bytes.
     pub size: u64,
@@ -151,7 +64,8 @@ pub struct Symbol {
 }
 
 /// What a session holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Loaded modules.
     pub modules: usize,
@@ -161,10 +75,34 @@ pub struct Stats {
     pub image_bytes: u64,
     /// Reserved address ranges.
     pub arenas: usize,
+    /// Stubs.
+    pub stubs: usize,
+    /// Those of them that lead to no definition.
+    pub unbound_stubs: usize,
+    /// Bytes of stubs.
+    pub stub_bytes: u64,
+    /// Modules and stubs that were given up, those of them that have been freed, and the oldest pin, which holds the rest.
+    pub reclaim: ReclaimStats,
 }
 
 impl Session {
-    /// A session with [`Protection::Strict`] and no default libraries.
+    pub(crate) fn assemble(state: State, options: Builder, arguments: Arguments) -> Self {
+        let inner = Inner {
+            state: Mutex::new(state),
+            options,
+            arguments,
+            fallbacks: OnceLock::new(),
+            reclaimer: Reclaimer::new(),
+            gate: Gate::default(),
+            retired: AtomicUsize::new(0),
+        };
+        Session {
+            inner: Arc::new(inner),
+            is_owner: true,
+        }
+    }
+
+    /// A session with [`Protection::Strict`](crate::Protection::Strict) and no default libraries.
     #[must_use]
     pub fn new() -> Self {
         Builder::default().build()
@@ -190,53 +128,56 @@ impl Session {
     /// The objects' constructors run here, and their code later, with all the powers of this process. The caller
     /// trusts it, and no thread runs it or uses its addresses once the module is unloaded or the session dropped.
     pub unsafe fn load(&self, inputs: &[Input<'_>]) -> Result<ModuleId> {
+        // SAFETY: the caller's promise.
+        let modules = unsafe { self.load_batch(&[inputs]) }?;
+        Ok(modules[0])
+    }
+
+    /// Loads objects as several modules at once, which may call each other's functions, so that each can be replaced as a
+    /// whole; their constructors have run on return, in the order of the modules.
+    ///
+    /// If one uses a variable of another, that one must not use variables of the first.
+    ///
+    /// # Errors
+    /// Those of [`load`](Session::load), and [`Error::NoStubs`] if the session was not built with
+    /// [`Linkage::Stubs`](crate::Linkage::Stubs). Nothing is loaded then.
+    ///
+    /// # Safety
+    /// As for [`load`](Session::load).
+    pub unsafe fn load_each(&self, modules: &[&[Input<'_>]]) -> Result<Vec<ModuleId>> {
+        if self.options().linkage != Linkage::Stubs {
+            return Err(Error::NoStubs);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.load_batch(modules) }
+    }
+
+    unsafe fn load_batch(&self, units: &[&[Input<'_>]]) -> Result<Vec<ModuleId>> {
+        self.reclaim_some();
         let mut state = self.lock();
-        state.host.refresh();
-        let detail = if self.options.gdb || self.options.perf {
-            Detail::Full
-        } else {
-            self.options.detail
-        };
-        let options = Options {
-            detail,
-            debug: self.options.gdb,
-            limits: self.options.limits,
-            ..Options::default()
-        };
-        let (mut image, uses) = self.link(&mut state, inputs, &options)?;
-        let prepared = state.check_duplicates(&image).and_then(|()| {
-            // SAFETY: the caller trusts the code.
-            unsafe { state.prepare(&image) }
-        });
-        if let Err(error) = prepared {
-            state.release(&image);
+        // SAFETY: the caller's promise.
+        let batch = unsafe { self.make_batch(&mut state, units, Purpose::Load) }?;
+        let aims = state.aims_of_batch(&batch);
+        if let Err(error) = state.aim(&aims) {
+            state.unmake_batch(batch);
             return Err(error);
         }
-        let finalizer = Finalizer::new(&image);
-        if let Some((address, _)) = image.eh_frame {
-            // SAFETY: the image stays in memory until `discard`, which removes the table first.
-            unsafe { state.unwind.add(address) };
-        }
-        let debugger = self.options.gdb.then(|| state.tell_gdb(&mut image)).flatten();
-        if self.options.perf {
-            perf::append(&image);
-        }
-        let image = Arc::new(image);
-        let id = state.publish(Module {
-            image: Arc::clone(&image),
-            uses,
-            users: 0,
-            debugger,
-            finalizer: Arc::clone(&finalizer),
-        });
+        let modules = state.publish_batch(batch);
+        let parts: Vec<_> = modules.iter().filter_map(|id| state.modules.get(id)).collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|module| (Arc::clone(&module.image), Arc::clone(&module.finalizer)))
+            .collect();
         // Constructors may load modules of their own.
         drop(state);
-        if self.options.finalize_at_exit {
-            finalizer.run_at_exit();
+        for (image, finalizer) in parts {
+            if self.options().finalize_at_exit {
+                finalizer.run_at_exit();
+            }
+            // SAFETY: the image is ready to run, and the caller trusts the code.
+            unsafe { run::construct(&image, &self.inner.arguments) };
         }
-        // SAFETY: the image is ready to run, and the caller trusts the code.
-        unsafe { run::construct(&image, &self.arguments) };
-        Ok(id)
+        Ok(modules)
     }
 
     /// Links objects as [`load`](Session::load) would, and gives the memory back: nothing runs, and nothing is defined.
@@ -253,78 +194,100 @@ impl Session {
         let options = Options {
             detail,
             trace: true,
-            limits: self.options.limits,
+            limits: self.inner.options.limits,
             ..Options::default()
         };
-        let (image, _) = self.link(&mut state, inputs, &options)?;
+        let (image, _, outcome) = self.link(&mut state, inputs, &options, Purpose::Load, &Pending::default())?;
+        state.remove_unheard(&outcome.added);
         state.release(&image);
         state.check_duplicates(&image)?;
         Ok(image)
     }
 
-    fn link(&self, state: &mut State, inputs: &[Input<'_>], options: &Options) -> Result<(Image, Vec<ModuleId>)> {
+    pub(crate) fn link_options(&self) -> Options {
+        let detail = if self.inner.options.gdb || self.inner.options.perf {
+            Detail::Full
+        } else {
+            self.inner.options.detail
+        };
+        Options {
+            detail,
+            debug: self.inner.options.gdb,
+            limits: self.inner.options.limits,
+            ..Options::default()
+        }
+    }
+
+    /// Links objects. If that fails, no stub is left that was added for them.
+    pub(crate) fn link(
+        &self,
+        state: &mut State,
+        inputs: &[Input<'_>],
+        options: &Options,
+        purpose: Purpose<'_>,
+        pending: &Pending,
+    ) -> Result<(Image, Vec<ModuleId>, Outcome)> {
         let State {
             memory,
             host,
             symbols,
             absolutes,
             tried,
+            stubs,
+            modules,
             ..
-        } = state;
-        let defaults = self.options.default_libraries;
+        } = &mut *state;
+        let own_directly = self.inner.options.own_directly;
+        let rebinding = stubs.as_mut().map(|stubs| Rebinding {
+            stubs,
+            modules,
+            purpose,
+            pending,
+            own_directly,
+            outcome: Outcome::default(),
+        });
         let mut binder = Binder {
             host,
             symbols,
             absolutes,
             tried,
-            defaults,
+            defaults: self.inner.options.default_libraries,
             uses: Vec::new(),
+            rebinding,
         };
-        let fallbacks = || self.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
-        let image = restub_loader::link(inputs, fallbacks, &mut binder, memory, options)?;
+        let fallbacks = || self.inner.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
+        let linked = restub_loader::link(inputs, fallbacks, &mut binder, memory, options);
         let mut uses = binder.uses;
         uses.sort_unstable();
         uses.dedup();
-        Ok((image, uses))
+        let mut outcome = binder
+            .rebinding
+            .map_or_else(Outcome::default, |rebinding| rebinding.outcome);
+        let image = match linked {
+            Ok(image) => image,
+            Err(error) => {
+                state.remove_unheard(&outcome.added);
+                return Err(match outcome.refusals.is_empty() {
+                    true => error.into(),
+                    false => Error::Refused(outcome.refusals),
+                });
+            }
+        };
+        if let Err(error) = state.add_stubs(&image, &mut outcome) {
+            state.remove_unheard(&outcome.added);
+            state.release(&image);
+            return Err(error);
+        }
+        outcome.note_own_calls(&image, state.stubs.as_ref());
+        Ok((image, uses, outcome))
     }
 
     fn open_fallbacks(&self) -> Vec<Input<'static>> {
         let mut archives = vec![builtins::archive()];
-        if self.options.default_libraries {
+        if self.inner.options.default_libraries {
             archives.extend(libraries::runtime_archives());
         }
         archives
-    }
-
-    /// Unloads a module: its destructors run, and its memory is freed.
-    ///
-    /// # Errors
-    /// [`Error::InUse`] names the modules that are bound to it; they have to go first.
-    ///
-    /// # Safety
-    /// No thread runs code of the module or will return to it, nobody uses its addresses any more, and no thread still
-    /// has a thread-local object of the module whose destructor runs when the thread ends.
-    pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
-        let mut state = self.lock();
-        let Some(found) = state.modules.get(&module) else {
-            return Err(Error::NoSuchModule);
-        };
-        if found.users > 0 {
-            return Err(Error::InUse {
-                module: found.name(),
-                users: state.user_names(module),
-            });
-        }
-        let Some(removed) = state.withdraw(module) else {
-            return Err(Error::NoSuchModule);
-        };
-        // Destructors may use the session.
-        drop(state);
-        // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
-        unsafe { removed.finalizer.run() };
-        drop(removed.debugger);
-        self.lock().discard(&removed.image);
-        Ok(())
     }
 
     /// The definition of a symbol.
@@ -338,8 +301,9 @@ impl Session {
             TargetKind::Absolute => SymbolKind::Absolute,
             TargetKind::Tls { .. } => SymbolKind::Tls,
         };
+        let stub = entry.function.zip(state.stubs.as_ref());
         Some(Symbol {
-            address: entry.target.address,
+            address: stub.map_or(entry.target.address, |(function, stubs)| stubs.address(function)),
             size: entry.target.size,
             kind,
             module: entry.module,
@@ -395,8 +359,8 @@ impl Session {
         Ok(unsafe {
             run::call_main(
                 *main,
-                self.arguments.count(),
-                self.arguments.pointer(),
+                self.inner.arguments.count(),
+                self.inner.arguments.pointer(),
                 run::environment(),
             )
         })
@@ -414,7 +378,7 @@ impl Session {
     /// It neither allocates nor waits, so that a signal handler may call it. While another thread loads or unloads, it
     /// finds nothing.
     pub fn function_at(&self, address: u64, found: impl FnOnce(&str, u64, &str)) -> bool {
-        let Ok(state) = self.state.try_lock() else {
+        let Ok(state) = self.inner.state.try_lock() else {
             return false;
         };
         let modules = state.modules.values().filter(|module| {
@@ -450,18 +414,85 @@ impl Session {
     pub fn stats(&self) -> Stats {
         let state = self.lock();
         let (image_bytes, arenas) = state.memory.usage();
+        let (stubs, unbound_stubs, stub_bytes) = state.stubs.as_ref().map_or((0, 0, 0), Stubs::stats);
         Stats {
             modules: state.modules.len(),
             symbols: state.symbols.len(),
             image_bytes,
             arenas,
+            stubs,
+            unbound_stubs,
+            stub_bytes,
+            reclaim: self.inner.reclaimer.stats(),
         }
     }
 
-    fn lock(&self) -> Locked<'_> {
+    /// The versions of a function that there have been, the oldest first: at most 32.
+    #[must_use]
+    pub fn history(&self, name: &str) -> Vec<Version> {
+        let state = self.lock();
+        let Some(stubs) = &state.stubs else {
+            return Vec::new();
+        };
+        let mut versions = stubs.id(name).map_or_else(Vec::new, |id| stubs.history(id));
+        let current = state
+            .symbols
+            .get(name)
+            .map(|entry| (entry.module, entry.target.address));
+        for version in &mut versions {
+            version.state = match version.module {
+                module if current == Some((module, version.address)) => VersionState::Current,
+                module if state.modules.contains_key(&module) => VersionState::Kept,
+                _ => VersionState::Gone,
+            };
+        }
+        versions
+    }
+
+    /// What lazy functions hold of their session.
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    /// A handle of a session that is still there.
+    pub(crate) fn upgrade(inner: &Weak<Inner>) -> Option<Session> {
+        let inner = inner.upgrade()?;
+        Some(Session { inner, is_owner: false })
+    }
+
+    pub(crate) fn reclaimer(&self) -> &Reclaimer<Retired> {
+        &self.inner.reclaimer
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    pub(crate) fn options(&self) -> &Builder {
+        &self.inner.options
+    }
+
+    pub(crate) fn arguments(&self) -> &Arguments {
+        &self.inner.arguments
+    }
+
+    pub(crate) fn retire(&self, item: Retired, bytes: u64) {
+        self.inner.retired.fetch_add(1, Ordering::Relaxed);
+        self.inner.reclaimer.retire(item, bytes);
+    }
+
+    pub(crate) fn has_retired(&self) -> bool {
+        self.inner.retired.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn note_reclaimed(&self) {
+        self.inner.retired.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_> {
         let operation = Operation::begin();
         // A panic under the lock is a bug of restub's; what it protects is changed only by complete steps.
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         Locked {
             state,
             _operation: operation,
@@ -470,7 +501,8 @@ impl Session {
 }
 
 /// A session's state, for the length of one operation.
-struct Locked<'session> {
+#[derive(Debug)]
+pub(crate) struct Locked<'session> {
     // Dropped first: until the state is unlocked, no child may be made of this process.
     state: MutexGuard<'session, State>,
     _operation: Operation,
@@ -498,13 +530,33 @@ impl Default for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if !self.is_owner {
+            return;
+        }
         for module in self.modules().into_iter().rev() {
             let removed = self.lock().withdraw(module);
             let Some(removed) = removed else { continue };
+            if thread_exit::count(removed.image.dso_handle) > 0 {
+                self.lock().lingering.push(removed);
+                continue;
+            }
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
             drop(removed.debugger);
             self.lock().discard(&removed.image);
+        }
+        // Nobody is pinned any more, unless a pin was forgotten.
+        const ROUNDS: usize = 8;
+        for _ in 0..ROUNDS {
+            let collected = self.collect_without_scan();
+            if collected == 0 && !self.has_retired() {
+                break;
+            }
+        }
+        if self.has_retired() || !self.lock().lingering.is_empty() {
+            // What a forgotten pin holds stays registered with the unwinder, and what threads have objects of is called when
+            // they end, so the memory has to stay, too.
+            self.lock().memory.leak();
         }
     }
 }

@@ -77,6 +77,6 @@ pub use lazy::{Attempt, LazyCell, Turn};
 pub use reclaim::{Amount, Guard, HandlerGuard, OldestGuard, ReclaimStats, Reclaimer};
 pub use scan::{ScanError, ScanHit, ScanOptions, ScanReport, SilentThread, scan};
 pub use slot::{BLOCK_BYTES, Block, BlockBytes, Handler, Slot, encode_block};
-pub use table::{FreedSlot, MemoryError, Stub, StubMemory, StubTable, TableStats, WordStore};
+pub use table::{FreedSlot, MemoryError, Stub, StubMemory, StubSet, StubTable, TableStats, WordStore};
 pub use thread::{Silence, ThreadName};
 pub use unbound::{OnUnbound, UnboundCall, resolve_unbound};

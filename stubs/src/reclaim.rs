@@ -439,6 +439,31 @@ impl Guard {
         Guard { local }
     }
 
+    /// Whether its thread holds no other guard of the reclaimer.
+    pub fn is_outermost(&self) -> bool {
+        self.local.slot().is_pinned_once()
+    }
+
+    /// As [`repin`](Self::repin), with something in between that is done without a guard. Inside of another guard, that
+    /// one still holds.
+    pub fn repin_after<R>(&mut self, between: impl FnOnce() -> R) -> R {
+        if !self.is_outermost() {
+            return between();
+        }
+        /// Pins again, also if what was done in between panics.
+        struct Again<'a>(&'a Slot);
+
+        impl Drop for Again<'_> {
+            fn drop(&mut self) {
+                self.0.pin(now);
+            }
+        }
+
+        self.local.slot().unpin();
+        let _again = Again(self.local.slot());
+        between()
+    }
+
     /// Lets go of what has been retired so far, and holds on to what is retired from here on.
     ///
     /// For long loops, and only if this is the thread's one guard: else it does nothing.

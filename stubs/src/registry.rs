@@ -205,6 +205,11 @@ impl Slot {
         }
     }
 
+    /// Of the owner: whether there is but one guard.
+    pub(crate) fn is_pinned_once(&self) -> bool {
+        self.depth.get() == 1
+    }
+
     /// Of the owner: ends the pin and begins it anew, if there is but one.
     pub(crate) fn repin(&self, now: impl FnOnce() -> u64) {
         if self.depth.get() == 1 {
