@@ -411,7 +411,7 @@ fn legacy(
     let r = if row.digit == ABSENT { parts.reg } else { 0 };
     let w = w || inst.prefixes.has(Prefixes::REX64);
     let rex = u8::from(w) << 3 | (r >> 3 & 1) << 2 | (x >> 3 & 1) << 1 | b >> 3 & 1;
-    let wide = (r | x | b) & 16 != 0 || inst.prefixes.has(Prefixes::REX2);
+    let wide = (r | x | b) & 16 != 0 || row.flags & flag::REX2 != 0 || inst.prefixes.has(Prefixes::REX2);
     let needed = rex != 0 || parts.low_byte || inst.prefixes.has(Prefixes::REX);
     if parts.high_byte && (needed || wide) {
         return Err(EncodeError::HighByteWithRex {
@@ -474,6 +474,11 @@ fn evex(
     parts: &Parts,
     w: bool,
 ) -> Result<bool, EncodeError> {
+    if parts.high_byte {
+        return Err(EncodeError::HighByteWithRex {
+            mnemonic: inst.mnemonic.name(),
+        });
+    }
     let (b, mut x) = extension_bits(parts);
     let r = if row.digit == ABSENT { parts.reg } else { 0 };
     let mut b4 = 0;
@@ -522,7 +527,7 @@ fn evex(
         out.put(row.last as u8 & 15);
     } else if map4 {
         let new_destination = row.flags & (flag::NDD | flag::ZU) != 0;
-        let no_flags = inst.hints.has(Hints::NF);
+        let no_flags = row.flags & flag::NF_SET != 0 || inst.hints.has(Hints::NF);
         out.put(u8::from(new_destination) << 4 | v4 << 3 | u8::from(no_flags) << 2);
     } else {
         out.put(u8::from(inst.zeroing) << 7 | l << 5 | u8::from(b_bit) << 4 | v4 << 3 | inst.mask);

@@ -42,7 +42,7 @@ pub enum EncodeError {
         mnemonic: &'static str,
     },
     /// `ah`…`bh` cannot stand in an instruction with a REX prefix.
-    #[error("`{mnemonic}` needs a REX prefix, with which ah, ch, dh and bh cannot be encoded")]
+    #[error("`{mnemonic}` needs a REX or EVEX prefix, with which ah, ch, dh and bh cannot be encoded")]
     HighByteWithRex {
         /// The mnemonic.
         mnemonic: &'static str,

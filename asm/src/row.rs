@@ -81,8 +81,16 @@ pub(crate) mod flag {
         BRANCH = "branch";
         // The memory operand needs a SIB byte.
         SIB = "sib";
-        // APX: takes {nf}; is a form with a new data destination; takes {dfv=}; has ZU set.
-        NF = "nf"; NDD = "nd"; DFV = "dfv"; ZU = "zu";
+        // APX: takes {nf}; has NF set always; is a form with a new data destination; takes {dfv=}; has ZU set.
+        NF = "nf"; NF_SET = "nf1"; NDD = "nd"; DFV = "dfv"; ZU = "zu";
+        // Takes no AT&T size suffix.
+        NO_SFX = "nosfx";
+        // A memory operand has to say its size.
+        SIZED = "sized";
+        // AT&T keeps the operands in the manual's order.
+        SAME_ORDER = "same";
+        // A REX2 prefix always.
+        REX2 = "rex2";
         // The variants that a vector row has, where they are not all.
         L01 = "xy"; L12 = "yz"; L2 = "zz"; L0 = "xx";
         // Variants of an operand-size row.
@@ -480,7 +488,7 @@ const fn set_variants(row: &mut Row) {
         }
         i += 1;
     }
-    if byte_operand && row.flags & flag::SFX == 0 && matches!(row.axis, Axis::None) {
+    if byte_operand && row.flags & (flag::SFX | flag::NO_SFX) == 0 && matches!(row.axis, Axis::None) {
         row.flags |= flag::SFX_B;
     }
 }
@@ -701,6 +709,27 @@ impl Row {
         } else {
             Some(&TABLE.rows[self.next as usize])
         }
+    }
+
+    /// Whether AT&T syntax has the operands in the same order as Intel's.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.flags & flag::SAME_ORDER != 0
+    }
+
+    /// Whether the syntax has this row.
+    #[cfg(test)]
+    pub(crate) fn is_of(&self, syntax: crate::Syntax) -> bool {
+        let foreign = match syntax {
+            crate::Syntax::Att => flag::INTEL,
+            crate::Syntax::Intel => flag::ATT,
+        };
+        self.flags & foreign == 0
+    }
+
+    /// Whether the row is one of the APX family.
+    #[cfg(test)]
+    pub(crate) fn is_apx(&self) -> bool {
+        self.source.0 as usize == FAMILIES.len() - 1
     }
 
     /// The line of the table that this row came from.

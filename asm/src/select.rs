@@ -75,7 +75,9 @@ pub(crate) fn select(inst: &Inst) -> Result<Choice, EncodeError> {
             continue;
         }
         if variants & (variants - 1) == 0 {
-            if row.axis == Axis::None && row.flags & flag::SFX_B != 0 && byte_is_a_guess(row, inst, &wanted) {
+            let guess = row.flags & flag::SIZED != 0 && has_unsized_memory(inst)
+                || row.axis == Axis::None && row.flags & flag::SFX_B != 0 && byte_is_a_guess(row, inst, &wanted);
+            if guess {
                 return Err(EncodeError::AmbiguousSize {
                     mnemonic: inst.mnemonic.name(),
                 });
@@ -88,6 +90,11 @@ pub(crate) fn select(inst: &Inst) -> Result<Choice, EncodeError> {
                 inst,
                 &wanted,
             ));
+        }
+        if row.flags & flag::SIZED != 0 && has_unsized_memory(inst) {
+            return Err(EncodeError::AmbiguousSize {
+                mnemonic: inst.mnemonic.name(),
+            });
         }
         let variant = default_variant(row, inst, variants).ok_or(EncodeError::AmbiguousSize {
             mnemonic: inst.mnemonic.name(),
@@ -161,7 +168,7 @@ fn broadcast_variants(row: &Row, index: usize, inst: &Inst) -> u8 {
 }
 
 /// The variants that an AT&T size suffix leaves.
-fn suffix_variants(row: &Row, suffix: u8) -> u8 {
+pub(crate) fn suffix_variants(row: &Row, suffix: u8) -> u8 {
     let stated = match suffix {
         b'b' => flag::SFX_B,
         b'w' => flag::SFX_W,
@@ -170,6 +177,9 @@ fn suffix_variants(row: &Row, suffix: u8) -> u8 {
         b's' => flag::SFX_S,
         _ => flag::SFX_T,
     };
+    if row.flags & flag::NO_SFX != 0 {
+        return 0;
+    }
     if row.flags & flag::SFX != 0 {
         return if row.flags & stated != 0 { 7 } else { 0 };
     }
@@ -210,24 +220,29 @@ fn decorated_variants(row: &Row, inst: &Inst, wanted: &Wanted) -> u8 {
 }
 
 /// Registers 16 to 31 are reached by EVEX, or by REX2, which knows two opcode maps.
-fn takes_high_general(row: &Row) -> bool {
+pub(crate) fn takes_high_general(row: &Row) -> bool {
     match row.space {
         Space::Evex => true,
-        Space::Legacy => row.map <= 1 && row.flags & flag::NO_EGPR == 0,
-        _ => false,
+        _ => takes_rex2(row),
     }
+}
+
+fn takes_rex2(row: &Row) -> bool {
+    row.space == Space::Legacy && row.map <= 1 && row.flags & flag::NO_EGPR == 0
+}
+
+fn has_unsized_memory(inst: &Inst) -> bool {
+    inst.operands()
+        .iter()
+        .any(|op| matches!(op, Operand::Mem(m) if m.size == 0 && m.broadcast == 0))
 }
 
 /// Whether "8 bits" is only one of the sizes that a memory operand without a size could have here.
 fn byte_is_a_guess(row: &'static Row, inst: &Inst, wanted: &Wanted) -> bool {
-    let unsized_memory = inst
-        .operands()
-        .iter()
-        .any(|op| matches!(op, Operand::Mem(m) if m.size == 0));
     let decided = row.ops[..row.len as usize]
         .iter()
-        .any(|class| matches!(class.letter(), b'G' | b'Z' | b'V' | b'K') || class.is_accumulator());
-    if inst.suffix != 0 || !unsized_memory || decided {
+        .any(|class| matches!(class.letter(), b'G' | b'B' | b'Z' | b'V' | b'K') || class.is_accumulator());
+    if inst.suffix != 0 || !has_unsized_memory(inst) || decided {
         return false;
     }
     let mut next = row.following();
@@ -371,6 +386,12 @@ pub(crate) fn check_prefixes(row: &Row, inst: &Inst) -> Result<(), EncodeError> 
         return Err(EncodeError::NotAllowed {
             mnemonic,
             what: "a lock prefix",
+        });
+    }
+    if inst.prefixes.has(Prefixes::REX2) && !takes_rex2(row) {
+        return Err(EncodeError::NotAllowed {
+            mnemonic,
+            what: "a REX2 prefix",
         });
     }
     let repeated = inst.prefixes.has(Prefixes::REP) || inst.prefixes.has(Prefixes::REPNE);
