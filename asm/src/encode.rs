@@ -154,6 +154,9 @@ pub(crate) fn encode_choice(choice: Choice, inst: &Inst) -> Result<Encoded, Enco
     if row.flags & flag::ADDRESS_REG != 0 {
         check_address_size(inst)?;
     }
+    if row.flags & (flag::ADDR64 | flag::NO_RIP) != 0 {
+        check_address_kind(row, &parts, inst)?;
+    }
     if row.flags & flag::DISTINCT != 0 {
         check_distinct(row, inst)?;
     }
@@ -299,6 +302,23 @@ fn check_address_size(inst: &Inst) -> Result<(), EncodeError> {
         });
     }
     Ok(())
+}
+
+/// MPX instructions ignore an address size prefix, so the address would be another one.
+fn check_address_kind(row: &Row, parts: &Parts, inst: &Inst) -> Result<(), EncodeError> {
+    let Some(mem) = &parts.mem else {
+        return Ok(());
+    };
+    let rip = mem.base.is_some_and(|base| base.class == RegClass::Rip);
+    let what = match () {
+        () if is_narrow(mem) => "a 32-bit address",
+        () if rip && row.flags & flag::NO_RIP != 0 => "an address relative to rip",
+        () => return Ok(()),
+    };
+    Err(EncodeError::NotAllowed {
+        mnemonic: inst.mnemonic.name(),
+        what,
+    })
 }
 
 fn first_register(inst: &Inst) -> u8 {

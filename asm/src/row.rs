@@ -109,6 +109,8 @@ pub(crate) mod flag {
         ADDRESS_REG = "adr";
         // Address size prefix 67 always.
         ADDR32 = "a32";
+        // The address is computed in 64 bits; and is not relative to rip.
+        ADDR64 = "a64"; NO_RIP = "norip";
         // Never chosen unless asked for by an encoding hint.
         HINT_ONLY = "hint";
         // The VEX form counts as an extension that has to be asked for with {vex}.
@@ -730,6 +732,17 @@ impl Row {
     #[cfg(test)]
     pub(crate) fn is_apx(&self) -> bool {
         self.source.0 as usize == FAMILIES.len() - 1
+    }
+
+    /// All names of the line that this row came from.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = alloc::string::String> {
+        let text = self.text().as_bytes();
+        let mut list = NameList::new(slice(text, 0, find(text, b' ', 0)));
+        (0..count_names(text)).map(move |_| {
+            let (name, len, _) = list.next();
+            alloc::string::String::from_utf8_lossy(&name[..len]).into_owned()
+        })
     }
 
     /// The line of the table that this row came from.

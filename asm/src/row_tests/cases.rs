@@ -83,7 +83,7 @@ fn cases(mnemonic: Mnemonic, row: &'static Row, out: &mut Vec<Case>) {
             }
             if row.flags & flag::DFV != 0 {
                 inst.hints = inst.hints.with(Hints::DFV);
-                inst.default_flags = inst.operands().len() as u8 + pick[0] as u8 & 15;
+                inst.default_flags = (inst.operands().len() + pick[0]) as u8 & 15;
             }
             if row.flags & flag::ATT != 0 {
                 inst.syntax = crate::Syntax::Att;

@@ -11,7 +11,6 @@ type Ours = Result<Vec<u8>, EncodeError>;
 
 /// Rows by the start of their text, and why GNU as 2.40 refuses some of what they take.
 const GNU_REFUSES: &[(&str, &str)] = &[
-    ("bnd", "takes no 32-bit and no rip-relative address in MPX instructions"),
     (
         "lwp",
         "takes the 32-bit immediates of LWP as signed; the APM does not sign-extend them",

@@ -2,14 +2,13 @@
 
 mod cases;
 mod causes;
+mod decode;
 mod instances;
 mod oracle;
 mod print;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction};
 
 use crate::{EncodeError, Syntax, encode};
 use cases::Case;
@@ -131,42 +130,4 @@ fn intel_text_is_read_as_it_is_encoded() {
 #[test]
 fn att_text_is_read_as_it_is_encoded() {
     text_is_read_back(Dialect::Att);
-}
-
-#[test]
-fn iced_decodes_every_row_to_its_mnemonic() {
-    let mut reached = BTreeSet::new();
-    let mut wrong = Vec::new();
-    for case in cases::all() {
-        let Ok(encoded) = encode(&case.inst) else { continue };
-        let mut decoder = Decoder::new(64, encoded.bytes(), DecoderOptions::MPX);
-        let decoded: Instruction = decoder.decode();
-        if decoded.is_invalid() || decoded.len() != encoded.bytes().len() {
-            wrong.push(format!(
-                "{}: {:02x?} ({})",
-                print::text(case, Dialect::GnuIntel),
-                encoded.bytes(),
-                case.row.text()
-            ));
-        }
-        reached.insert(decoded.code() as usize);
-    }
-    let missing: Vec<String> = Code::values()
-        .filter(|code| {
-            let info = code.op_code();
-            info.mode64() && info.is_instruction() && !reached.contains(&(*code as usize))
-        })
-        .map(|code| {
-            format!(
-                "{code:?}: {} = {}",
-                code.op_code().instruction_string(),
-                code.op_code().op_code_string()
-            )
-        })
-        .collect();
-    println!("reached {}, missing {}", reached.len(), missing.len());
-    if let Ok(path) = std::env::var("ROWS_REPORT") {
-        std::fs::write(format!("{path}.missing"), missing.join("\n")).unwrap();
-        std::fs::write(format!("{path}.undecoded"), wrong.join("\n")).unwrap();
-    }
 }

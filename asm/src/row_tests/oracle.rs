@@ -77,9 +77,7 @@ fn labelled(data: &[u8], count: usize) -> (Vec<u8>, Vec<usize>) {
 
 /// `file:12: Error: reason`, `file:12:3: error: reason`
 fn message(line: &str) -> Option<(usize, String)> {
-    let mut parts = line.splitn(2, ": ");
-    let place = parts.next()?;
-    let rest = parts.next()?;
+    let (place, rest) = line.split_once(": ")?;
     let reason = rest.strip_prefix("Error: ").or_else(|| rest.strip_prefix("error: "))?;
     let number = place.split(':').nth(1)?.parse().ok()?;
     Some((number, reason.to_string()))

@@ -153,21 +153,13 @@ impl Assembler<'_> {
             },
             ..inst
         };
-        if let Operand::Imm(imm) = inst.operands[0]
-            && inst.len == 1
-            && first == const { Mnemonic::constant("int") }
-            && imm.value == 3
-            && !imm.symbolic.is_some()
-        {
-            return self.encode_and_emit(
-                &Inst {
-                    len: 0,
-                    mnemonic: const { Mnemonic::constant("int3") },
-                    ..whole
-                },
-                cursor,
-                start,
-            );
+        if is_breakpoint(&whole) {
+            let int3 = Inst {
+                len: 0,
+                mnemonic: const { Mnemonic::constant("int3") },
+                ..whole
+            };
+            return self.encode_and_emit(&int3, cursor, start);
         }
         if let (Some(_), Some((mnemonic, suffix))) = (found.exact, found.stripped) {
             let with_suffix = Inst {
@@ -367,6 +359,12 @@ impl Assembler<'_> {
         }
         bytes.extend(all.iter().filter(|(prefix, _)| p.has(*prefix)).map(|(_, byte)| byte));
     }
+}
+
+/// `int $3`, which has an opcode of its own.
+fn is_breakpoint(inst: &Inst) -> bool {
+    inst.mnemonic == const { Mnemonic::constant("int") }
+        && matches!(inst.operands(), [Operand::Imm(imm)] if imm.value == 3 && !imm.symbolic.is_some())
 }
 
 /// Takes a prefix's name.
