@@ -59,15 +59,18 @@
 
 extern crate alloc;
 
+mod address;
 mod builder;
 mod class;
 mod elf_writer;
 mod encode;
 mod error;
+mod form;
 mod inst;
 mod layout;
 mod nop;
 mod operand;
+mod prefix;
 pub mod reg;
 mod relax;
 mod row;

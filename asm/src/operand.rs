@@ -2,6 +2,7 @@
 
 use crate::class::kind;
 use crate::reg::{Reg, RegClass};
+use crate::select::seen;
 
 /// A value that is not known yet, as its owner numbers it; 0 is none.
 ///
@@ -232,27 +233,61 @@ impl Imm {
     }
 }
 
-fn register_signature(reg: Reg) -> u64 {
+/// What a register of this class and number can stand for; numbers above 7 are all the same.
+const fn signature_of(class: RegClass, num: usize) -> u64 {
     use kind::*;
-    let with = |class: u64, specials: [u64; 3]| class | if reg.num < 3 { specials[reg.num as usize] } else { 0 };
-    match reg.class {
-        RegClass::R8 => with(R8, [AL, CL, 0]),
-        RegClass::High8 => R8,
-        RegClass::R16 => with(R16, [AX, 0, DX]),
-        RegClass::R32 => with(R32, [EAX, ECX, 0]),
-        RegClass::R64 => with(R64, [RAX, RCX, 0]),
-        RegClass::Seg => SEG | [0, 0, 0, 0, FS, GS, 0, 0][reg.num as usize & 7],
-        RegClass::Cr => CR,
-        RegClass::Dr => DR,
-        RegClass::St => with(STI, [ST0, 0, 0]),
-        RegClass::Mm => MM,
-        RegClass::Xmm => with(XMM, [XMM0, 0, 0]),
-        RegClass::Ymm => YMM,
-        RegClass::Zmm => ZMM,
-        RegClass::K => K,
-        RegClass::Tmm => TMM,
-        RegClass::Bnd => BND,
-        RegClass::Rip | RegClass::NoIndex => 0,
+    let (kinds, specials) = match class {
+        RegClass::R8 => (R8, [AL, CL, 0]),
+        RegClass::High8 => (R8, [0; 3]),
+        RegClass::R16 => (R16, [AX, 0, DX]),
+        RegClass::R32 => (R32, [EAX, ECX, 0]),
+        RegClass::R64 => (R64, [RAX, RCX, 0]),
+        RegClass::Seg if num == 4 => (SEG | FS, [0; 3]),
+        RegClass::Seg if num == 5 => (SEG | GS, [0; 3]),
+        RegClass::Seg => (SEG, [0; 3]),
+        RegClass::Cr => (CR, [0; 3]),
+        RegClass::Dr => (DR, [0; 3]),
+        RegClass::St => (STI, [ST0, 0, 0]),
+        RegClass::Mm => (MM, [0; 3]),
+        RegClass::Xmm => (XMM, [XMM0, 0, 0]),
+        RegClass::Ymm => (YMM, [0; 3]),
+        RegClass::Zmm => (ZMM, [0; 3]),
+        RegClass::K => (K, [0; 3]),
+        RegClass::Tmm => (TMM, [0; 3]),
+        RegClass::Bnd => (BND, [0; 3]),
+        RegClass::Rip | RegClass::NoIndex => (0, [0; 3]),
+    };
+    kinds | if num < 3 { specials[num] } else { 0 }
+}
+
+static REGISTERS: [[u64; 8]; RegClass::ALL.len()] = {
+    let mut all = [[0; 8]; RegClass::ALL.len()];
+    let mut class = 0;
+    while class < RegClass::ALL.len() {
+        let mut num = 0;
+        while num < 8 {
+            all[class][num] = signature_of(RegClass::ALL[class], num);
+            num += 1;
+        }
+        class += 1;
+    }
+    all
+};
+
+impl Reg {
+    #[inline(always)]
+    fn signature(self) -> u64 {
+        REGISTERS[self.class as usize][self.num.min(7) as usize]
+    }
+
+    /// Whether only some encodings have it.
+    #[inline(always)]
+    fn seen(self) -> u64 {
+        match self.num > 15 {
+            false => 0,
+            true if self.size_bytes() >= 16 => seen::HIGH_VECTOR,
+            true => seen::HIGH_GENERAL,
+        }
     }
 }
 
@@ -261,10 +296,28 @@ impl Operand {
     #[inline]
     pub(crate) fn signature(&self) -> u64 {
         match self {
-            Self::Reg(reg) => register_signature(*reg),
+            Self::Reg(reg) => reg.signature(),
             Self::Mem(mem) => mem.signature(),
             Self::Imm(imm) => imm.signature(),
             Self::Target(_) => kind::REL,
+        }
+    }
+
+    /// What else rows are chosen by.
+    #[inline(always)]
+    pub(crate) fn seen(&self) -> u64 {
+        match self {
+            Self::Reg(reg) => reg.seen(),
+            Self::Mem(mem) => {
+                let unsized_bit = if mem.size == 0 && mem.broadcast == 0 {
+                    seen::UNSIZED
+                } else {
+                    0
+                };
+                let registers = mem.base.map_or(0, Reg::seen) | mem.index.map_or(0, Reg::seen);
+                seen::MEMORY | unsized_bit | registers
+            }
+            _ => 0,
         }
     }
 }

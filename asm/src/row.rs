@@ -662,8 +662,8 @@ impl Mnemonic {
     }
 
     #[inline]
-    pub(crate) fn row(self) -> &'static Row {
-        &TABLE.rows[self.0 as usize]
+    pub(crate) const fn row(self) -> &'static Row {
+        Row::at(self.0)
     }
 
     /// The forms of this mnemonic, in the order in which they are tried.
@@ -702,6 +702,12 @@ impl Row {
                 .wrapping_add(first.last.wrapping_sub(self.last).wrapping_mul(n16)),
             ..*self
         }
+    }
+
+    /// The row of this index.
+    #[inline]
+    pub(crate) const fn at(index: u16) -> &'static Self {
+        &TABLE.rows[index as usize]
     }
 
     #[inline]
