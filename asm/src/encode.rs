@@ -12,7 +12,8 @@ use crate::row::{ABSENT, Mnemonic, NO_BYTE, Row, Space, flag};
 use crate::select::{check_prefixes, select};
 
 /// Room for one instruction: 15 bytes at most (SDM 2.3.11), and what the encoder writes behind them.
-pub(crate) const CAPACITY: usize = 32;
+#[doc(hidden)]
+pub const CAPACITY: usize = 32;
 const LONGEST: usize = 15;
 
 /// How the value of a [`Fixup`] is computed.
@@ -83,8 +84,9 @@ impl Encoded {
 }
 
 /// Why a form cannot take its operands after all; [`Fault::explain`] makes the error of it.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     HighByte,
     BadIndex(Reg),
     Displacement(i64),
@@ -110,13 +112,14 @@ impl Fault {
 pub(crate) struct Out<'a> {
     bytes: &'a mut [u8; CAPACITY],
     len: usize,
-    fixups: &'a mut [Fixup; 2],
+    /// Absent where the caller knows that nothing is open.
+    fixups: Option<&'a mut [Fixup; 2]>,
     fixup_count: usize,
 }
 
 impl<'a> Out<'a> {
     #[inline(always)]
-    pub(crate) fn new(bytes: &'a mut [u8; CAPACITY], fixups: &'a mut [Fixup; 2]) -> Self {
+    pub(crate) fn new(bytes: &'a mut [u8; CAPACITY], fixups: Option<&'a mut [Fixup; 2]>) -> Self {
         Self {
             bytes,
             len: 0,
@@ -147,15 +150,17 @@ impl<'a> Out<'a> {
     }
 
     pub(crate) fn put_fixup(&mut self, symbolic: Symbolic, addend: i64, size: u8, kind: FixupKind) {
-        self.fixups[self.fixup_count & 1] = Fixup {
-            offset: self.len as u8,
-            size,
-            to_end: 0,
-            kind,
-            relaxable: 0,
-            symbolic,
-            addend,
-        };
+        if let Some(fixups) = &mut self.fixups {
+            fixups[self.fixup_count & 1] = Fixup {
+                offset: self.len as u8,
+                size,
+                to_end: 0,
+                kind,
+                relaxable: 0,
+                symbolic,
+                addend,
+            };
+        }
         self.fixup_count += 1;
         self.put_value(0, size);
     }
@@ -277,7 +282,7 @@ pub fn encode(inst: &Inst) -> Result<Encoded, EncodeError> {
         fixup_count: 0,
         fixups: NO_FIXUPS,
     };
-    let mut out = Out::new(&mut encoded.bytes, &mut encoded.fixups);
+    let mut out = Out::new(&mut encoded.bytes, Some(&mut encoded.fixups));
     let form = Form::new(row, variant);
     put(&mut out, &form, row, inst.operands(), &inst.decoration()).map_err(|fault| fault.explain(inst.mnemonic))?;
     (encoded.len, encoded.fixup_count) = (out.len as u8, out.fixup_count as u8);
@@ -357,7 +362,7 @@ fn put_immediate(out: &mut Out<'_>, form: &Form, index: usize, operand: &Operand
 }
 
 fn finish_fixups(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, has_rex: bool) {
-    for fixup in out.fixups.iter_mut() {
+    for fixup in out.fixups.iter_mut().flat_map(|fixups| fixups.iter_mut()) {
         fixup.to_end = (out.len as u8).wrapping_sub(fixup.offset);
         if fixup.kind == FixupKind::Relative {
             fixup.relaxable = relaxable(form, parts, has_rex);

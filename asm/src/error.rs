@@ -59,6 +59,18 @@ pub enum EncodeError {
         /// The displacement.
         value: i64,
     },
+    /// The caller's buffer is full.
+    #[error("no room for `{mnemonic}`")]
+    NoRoom {
+        /// The mnemonic.
+        mnemonic: &'static str,
+    },
+    /// Only a [`crate::Builder`] has labels.
+    #[error("`{mnemonic}` refers to a label or symbol, which plain bytes cannot")]
+    Open {
+        /// The mnemonic.
+        mnemonic: &'static str,
+    },
     /// More than 15 bytes.
     #[error("`{mnemonic}` with these prefixes has {length} bytes; an instruction has 15 at most")]
     TooLong {

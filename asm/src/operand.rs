@@ -79,7 +79,7 @@ pub struct Mem {
 }
 
 impl Mem {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         base: None,
         index: None,
         scale: 1,
@@ -188,20 +188,24 @@ impl Mem {
         } else {
             0
         };
-        let sized = match self.size {
-            0 => kind::ANY_SIZE,
-            1 => kind::M8,
-            2 => kind::M16,
-            4 => kind::M32,
-            6 => kind::M48,
-            8 => kind::M64,
-            10 => kind::M80,
-            16 => kind::M128,
-            32 => kind::M256,
-            64 => kind::M512,
-            _ => 0,
-        };
-        kind::MEM | sized | absolute
+        kind::MEM | memory_kind(self.size) | absolute
+    }
+}
+
+/// Memory of this many bytes; of any size where it is 0.
+pub(crate) const fn memory_kind(size: u16) -> u64 {
+    match size {
+        0 => kind::ANY_SIZE,
+        1 => kind::M8,
+        2 => kind::M16,
+        4 => kind::M32,
+        6 => kind::M48,
+        8 => kind::M64,
+        10 => kind::M80,
+        16 => kind::M128,
+        32 => kind::M256,
+        64 => kind::M512,
+        _ => 0,
     }
 }
 

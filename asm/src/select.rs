@@ -89,6 +89,20 @@ impl Wanted {
         wanted
     }
 
+    /// What nobody wants.
+    pub(crate) const NOTHING: Self = Self {
+        signatures: [0; 5],
+        rest: u64::MAX,
+    };
+
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> usize {
+        let [a, b, c, ..] = self.signatures;
+        let mixed =
+            (self.rest ^ a.rotate_left(7) ^ b.rotate_left(29) ^ c.rotate_left(43)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 48) as usize
+    }
+
     const fn has(&self, bits: u64) -> bool {
         self.rest & bits != 0
     }
