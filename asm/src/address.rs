@@ -50,7 +50,7 @@ pub(crate) fn check(form: &Form, mem: &Mem) -> Result<(), Fault> {
 
 /// Writes them. `reg` is what goes into ModRM.reg.
 #[inline(always)]
-pub(crate) fn put(out: &mut Out<'_>, form: &Form, mem: &Mem, reg: u8) -> Result<(), Fault> {
+pub(crate) fn put<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, mem: &Mem, reg: u8) -> Result<(), Fault> {
     let reg = (reg & 7) << 3;
     let index = match mem.index {
         Some(index) => match index.class {
@@ -129,7 +129,7 @@ fn displacement_mode(form: &Form, mem: &Mem, base: u8) -> (u8, i64) {
 }
 
 #[inline(always)]
-fn displacement32(out: &mut Out<'_>, mem: &Mem, kind: FixupKind) -> Result<(), Fault> {
+fn displacement32<const OPEN: bool>(out: &mut Out<'_, OPEN>, mem: &Mem, kind: FixupKind) -> Result<(), Fault> {
     if mem.symbolic.is_some() {
         out.put_fixup(mem.symbolic, mem.disp, 4, kind);
         return Ok(());

@@ -26,19 +26,38 @@ use crate::typed::{Emit, Sealed};
 pub struct Buffer<'a> {
     memory: &'a mut [u8],
     len: usize,
+    /// Room for an instruction that may fit where its room does not.
+    spill: [u8; CAPACITY],
+    spilled: bool,
 }
 
 impl<'a> Buffer<'a> {
     /// Nothing yet.
     #[must_use]
     pub fn new(memory: &'a mut [u8]) -> Self {
-        Self { memory, len: 0 }
+        Self {
+            memory,
+            len: 0,
+            spill: [0; CAPACITY],
+            spilled: false,
+        }
     }
 
     /// What is written so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.memory[..self.len]
+    }
+
+    /// Takes an instruction of this length from the room that is not in the memory.
+    #[cold]
+    fn unspill(&mut self, mnemonic: Mnemonic, len: usize) -> Result<(), EncodeError> {
+        let mnemonic = mnemonic.name();
+        let room = self.memory.get_mut(self.len..self.len + len);
+        room.ok_or(EncodeError::NoRoom { mnemonic })?
+            .copy_from_slice(&self.spill[..len]);
+        self.len += len;
+        Ok(())
     }
 
     /// Appends an instruction.
@@ -71,19 +90,22 @@ impl Emit for Buffer<'_> {
         mnemonic: Mnemonic,
         write: impl FnOnce(&mut [u8; CAPACITY]) -> Result<usize, Fault>,
     ) -> Result<(), EncodeError> {
-        let rest = &mut self.memory[self.len..];
-        if let Some(room) = rest.first_chunk_mut() {
-            self.len += write(room).map_err(|fault| fault.explain(mnemonic))?;
-            return Ok(());
+        let rest = self.memory.get_mut(self.len..).unwrap_or_default();
+        let room = match rest.first_chunk_mut() {
+            Some(room) => room,
+            None => {
+                self.spilled = true;
+                &mut self.spill
+            }
+        };
+        match write(room) {
+            Ok(len) if !self.spilled => {
+                self.len += len;
+                Ok(())
+            }
+            Ok(len) => self.unspill(mnemonic, len),
+            Err(fault) => Err(fault.explain(mnemonic)),
         }
-        // The instruction may fit where its room does not.
-        let mut room = [0; CAPACITY];
-        let len = write(&mut room).map_err(|fault| fault.explain(mnemonic))?;
-        let mnemonic = mnemonic.name();
-        let rest = rest.get_mut(..len).ok_or(EncodeError::NoRoom { mnemonic })?;
-        rest.copy_from_slice(&room[..len]);
-        self.len += len;
-        Ok(())
     }
 
     fn jump(&mut self, _short_opcode: u8, _target: Label) -> Result<(), EncodeError> {

@@ -14,6 +14,7 @@ use crate::row::{Mnemonic, flag};
 use crate::section::{Fix, Item, ItemKind, Padding, Section, elf};
 use crate::select::{Wanted, refusal};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
+use crate::tail::Tail;
 use crate::typed::{Emit, Sealed};
 use crate::unit::Unit;
 
@@ -100,6 +101,8 @@ pub enum BuildError {
 pub struct Builder {
     unit: Unit,
     current: SectionId,
+    /// The bytes of the current section, which has none meanwhile.
+    tail: Tail,
     choices: Choices,
 }
 
@@ -122,6 +125,7 @@ impl Builder {
         Self {
             unit,
             current: 0,
+            tail: Tail::default(),
             choices: Choices::new(),
         }
     }
@@ -156,25 +160,23 @@ impl Builder {
                 name: self.unit.name(label.0),
             });
         }
-        let section = &self.unit.sections[self.current as usize];
-        let place = Place::Label {
-            section: self.current,
-            offset: section.fixed_size(),
-            item: section.item_count(),
-        };
-        self.unit.symbols.get_mut(label.0).place = place;
+        self.unit.symbols.get_mut(label.0).place = self.place();
         Ok(())
     }
 
     /// A new label that is here.
     pub fn here(&mut self) -> Label {
-        let section = &self.unit.sections[self.current as usize];
-        let place = Place::Label {
-            section: self.current,
-            offset: section.fixed_size(),
-            item: section.item_count(),
-        };
+        let place = self.place();
         Label(self.unit.symbols.anonymous(place))
+    }
+
+    #[inline]
+    fn place(&self) -> Place {
+        Place::Label {
+            section: self.current,
+            offset: self.position(),
+            item: self.unit.sections[self.current as usize].item_count(),
+        }
     }
 
     /// What follows goes to the section of this name; the flags are ELF's (`SHF_*`) and count where it is new.
@@ -186,7 +188,14 @@ impl Builder {
                 .push(Section::new(name.as_bytes(), elf::SHT_PROGBITS, flags));
             self.unit.sections.len() - 1
         });
+        self.leave();
         self.current = index as SectionId;
+        self.tail = Tail::new(core::mem::take(&mut self.section_mut().bytes));
+    }
+
+    /// Gives the current section its bytes.
+    fn leave(&mut self) {
+        self.section_mut().bytes = core::mem::take(&mut self.tail).into_bytes();
     }
 
     /// Appends an instruction.
@@ -203,13 +212,13 @@ impl Builder {
         {
             let opcode = if row.opcode == 0xe9 { 0xeb } else { row.opcode - 0x10 };
             let lead = encoded.bytes().len() - if opcode == 0xeb { 5 } else { 6 };
-            self.section_mut().bytes.extend_from_slice(&encoded.bytes()[..lead]);
+            self.tail.extend(&encoded.bytes()[..lead]);
             self.push_jump(opcode, target);
             return Ok(());
         }
+        let offset = self.position();
+        self.tail.extend(encoded.bytes());
         let section = self.section_mut();
-        let offset = section.fixed_size();
-        section.bytes.extend_from_slice(encoded.bytes());
         for fixup in encoded.fixups() {
             let fix = Fix {
                 offset: offset + u64::from(fixup.offset),
@@ -240,9 +249,8 @@ impl Builder {
             addend: target.value,
             ..Value::symbol(target.symbolic.0)
         };
-        let section = self.section_mut();
-        let offset = section.fixed_size();
-        section.items.push(Item {
+        let offset = self.position();
+        self.section_mut().items.push(Item {
             offset,
             size: 2,
             kind: ItemKind::Jump {
@@ -254,16 +262,23 @@ impl Builder {
         });
     }
 
+    /// Bytes in the current section so far, jumps and padding not counted.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.tail.len() as u64
+    }
+
     /// Appends bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.unit.sections[self.current as usize].bytes.extend_from_slice(bytes);
+        self.tail.extend(bytes);
     }
 
     /// Appends the 8-byte address of a label, plus a constant.
     pub fn quad(&mut self, label: Label, addend: i64) {
-        let section = &mut self.unit.sections[self.current as usize];
+        let offset = self.position();
+        let section = self.section_mut();
         section.fixes.push(Fix {
-            offset: section.fixed_size(),
+            offset,
             value: Value {
                 addend,
                 ..Value::symbol(label.0)
@@ -275,7 +290,7 @@ impl Builder {
             relaxable: 0,
             kind: FixupKind::Absolute,
         });
-        section.bytes.extend([0; 8]);
+        self.tail.extend(&[0; 8]);
     }
 
     /// Pads to a multiple of `align`, a power of two, with nops in code and zeros elsewhere.
@@ -284,14 +299,14 @@ impl Builder {
     /// If `align` is not a power of two.
     pub fn align(&mut self, align: u64) {
         assert!(align.is_power_of_two(), "an alignment is a power of two");
-        let section = &mut self.unit.sections[self.current as usize];
+        let offset = self.position();
+        let section = self.section_mut();
         section.align = section.align.max(align);
         let padding = if section.is_code() {
             Padding::Code
         } else {
             Padding::Value { value: 0, size: 1 }
         };
-        let offset = section.fixed_size();
         section.items.push(Item {
             offset,
             size: 0,
@@ -314,6 +329,7 @@ impl Builder {
                 what: String::from("several sections make an object, not plain bytes"),
             });
         }
+        self.leave();
         self.unit.relax();
         let image = self.unit.images().swap_remove(0);
         self.check()?;
@@ -383,6 +399,8 @@ impl Builder {
                 }
             }
         }
+        self.leave();
+        self.leave();
         self.unit.relax();
         let images = self.unit.images();
         self.check()?;
@@ -416,12 +434,14 @@ impl Emit for Builder {
         if choice.row.flags & flag::SWAP != 0 {
             return self.emit(&Inst::with(mnemonic, operands));
         }
-        let bytes = &mut self.unit.sections[self.current as usize].bytes;
-        append(bytes, mnemonic, |room| {
-            let mut out = Out::new(room, None);
-            encode::put(&mut out, &choice.form, choice.row, operands, &Decoration::NONE)?;
-            Ok(out.len())
-        })
+        let mut out = Out::<false>::new(self.tail.room());
+        let written = encode::put(&mut out, &choice.form, choice.row, operands, &Decoration::NONE);
+        let len = out.len();
+        if let Err(fault) = written {
+            return Err(fault.explain(mnemonic));
+        }
+        self.tail.advance(len);
+        Ok(())
     }
 
     #[inline(always)]
@@ -430,7 +450,13 @@ impl Emit for Builder {
         mnemonic: Mnemonic,
         write: impl FnOnce(&mut [u8; CAPACITY]) -> Result<usize, Fault>,
     ) -> Result<(), EncodeError> {
-        append(&mut self.section_mut().bytes, mnemonic, write)
+        match write(self.tail.room()) {
+            Ok(len) => {
+                self.tail.advance(len);
+                Ok(())
+            }
+            Err(fault) => Err(fault.explain(mnemonic)),
+        }
     }
 
     #[inline]
@@ -452,31 +478,6 @@ fn is_open(operand: &Operand) -> bool {
         Operand::Mem(mem) => mem.symbolic.is_some(),
         Operand::Imm(imm) => imm.symbolic.is_some(),
         Operand::Target(_) => true,
-    }
-}
-
-/// Makes room at the end, and keeps what was written of it.
-#[inline(always)]
-fn append(
-    bytes: &mut Vec<u8>,
-    mnemonic: Mnemonic,
-    write: impl FnOnce(&mut [u8; CAPACITY]) -> Result<usize, Fault>,
-) -> Result<(), EncodeError> {
-    let start = bytes.len();
-    bytes.extend_from_slice(&[0; CAPACITY]);
-    let written = match bytes.last_chunk_mut() {
-        Some(room) => write(room),
-        None => Ok(0),
-    };
-    match written {
-        Ok(len) => {
-            bytes.truncate(start + len);
-            Ok(())
-        }
-        Err(fault) => {
-            bytes.truncate(start);
-            Err(fault.explain(mnemonic))
-        }
     }
 }
 

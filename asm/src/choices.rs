@@ -6,7 +6,7 @@ use crate::form::Form;
 use crate::row::Row;
 use crate::select::{Selected, Wanted, search};
 
-const COUNT: usize = 256;
+const COUNT: usize = 512;
 
 /// A choice: what was wanted, and what it came to.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl Choices {
     #[inline(always)]
     pub(crate) fn choose(&mut self, wanted: &Wanted) -> Result<&Choice, Selected> {
         let entry = &mut self.entries[wanted.hash() % COUNT];
-        if entry.wanted != *wanted {
+        if !entry.wanted.is(wanted) {
             renew(entry, wanted)?;
         }
         Ok(entry)

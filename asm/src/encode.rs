@@ -108,22 +108,21 @@ impl Fault {
     }
 }
 
-/// Where the bytes go.
-pub(crate) struct Out<'a> {
+/// Where the bytes go. Where the caller knows that nothing is open, there are no fixups, and nothing is paid for them.
+pub(crate) struct Out<'a, const OPEN: bool> {
     bytes: &'a mut [u8; CAPACITY],
     len: usize,
-    /// Absent where the caller knows that nothing is open.
-    fixups: Option<&'a mut [Fixup; 2]>,
+    fixups: [Fixup; 2],
     fixup_count: usize,
 }
 
-impl<'a> Out<'a> {
+impl<'a, const OPEN: bool> Out<'a, OPEN> {
     #[inline(always)]
-    pub(crate) fn new(bytes: &'a mut [u8; CAPACITY], fixups: Option<&'a mut [Fixup; 2]>) -> Self {
+    pub(crate) fn new(bytes: &'a mut [u8; CAPACITY]) -> Self {
         Self {
             bytes,
             len: 0,
-            fixups,
+            fixups: NO_FIXUPS,
             fixup_count: 0,
         }
     }
@@ -149,9 +148,10 @@ impl<'a> Out<'a> {
         self.len += size as usize;
     }
 
+    #[inline(always)]
     pub(crate) fn put_fixup(&mut self, symbolic: Symbolic, addend: i64, size: u8, kind: FixupKind) {
-        if let Some(fixups) = &mut self.fixups {
-            fixups[self.fixup_count & 1] = Fixup {
+        if OPEN {
+            self.fixups[self.fixup_count & 1] = Fixup {
                 offset: self.len as u8,
                 size,
                 to_end: 0,
@@ -160,8 +160,8 @@ impl<'a> Out<'a> {
                 symbolic,
                 addend,
             };
+            self.fixup_count += 1;
         }
-        self.fixup_count += 1;
         self.put_value(0, size);
     }
 
@@ -242,7 +242,12 @@ impl<'a> Parts<'a> {
 
 /// Writes everything but immediates. Returns whether there is a REX prefix.
 #[inline(always)]
-pub(crate) fn put_head(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, with: &Decoration) -> Result<bool, Fault> {
+pub(crate) fn put_head<const OPEN: bool>(
+    out: &mut Out<'_, OPEN>,
+    form: &Form,
+    parts: &Parts<'_>,
+    with: &Decoration,
+) -> Result<bool, Fault> {
     let has_rex = prefix::put(out, form, parts, with)?;
     if form.tail != NO_BYTE {
         out.put(form.tail as u8 + parts.opcode_low);
@@ -257,7 +262,7 @@ pub(crate) fn put_head(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, with: 
 
 /// Writes the fixed last byte.
 #[inline(always)]
-pub(crate) fn put_last(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>) {
+pub(crate) fn put_last<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>) {
     if let Some(is4) = parts.is4 {
         out.put(is4);
     }
@@ -276,23 +281,23 @@ pub fn encode(inst: &Inst) -> Result<Encoded, EncodeError> {
     if inst.prefixes != Prefixes::NONE {
         check_prefixes(row, inst)?;
     }
-    let mut encoded = Encoded {
-        bytes: [0; CAPACITY],
-        len: 0,
-        fixup_count: 0,
-        fixups: NO_FIXUPS,
-    };
-    let mut out = Out::new(&mut encoded.bytes, Some(&mut encoded.fixups));
+    let mut bytes = [0; CAPACITY];
+    let mut out = Out::<true>::new(&mut bytes);
     let form = Form::new(row, variant);
     put(&mut out, &form, row, inst.operands(), &inst.decoration()).map_err(|fault| fault.explain(inst.mnemonic))?;
-    (encoded.len, encoded.fixup_count) = (out.len as u8, out.fixup_count as u8);
-    Ok(encoded)
+    let (len, fixup_count, fixups) = (out.len as u8, out.fixup_count as u8, out.fixups);
+    Ok(Encoded {
+        bytes,
+        len,
+        fixup_count,
+        fixups,
+    })
 }
 
 /// Writes one instruction of a form that takes its operands.
 #[inline(always)]
-pub(crate) fn put(
-    out: &mut Out<'_>,
+pub(crate) fn put<const OPEN: bool>(
+    out: &mut Out<'_, OPEN>,
     form: &Form,
     row: &Row,
     operands: &[Operand],
@@ -316,14 +321,16 @@ pub(crate) fn put(
         }
     }
     if form.has(flag::DISTINCT | flag::ADDRESS_REG | flag::ADDR64 | flag::NO_RIP) {
-        check_operands(form, operands, &mut parts)?;
+        parts.narrow = check_operands(form, operands, parts.mem)?;
     }
     let has_rex = put_head(out, form, &parts, with)?;
-    for (index, operand) in operands.iter().enumerate() {
-        put_immediate(out, form, index, operand);
+    if form.immediate {
+        for (index, operand) in operands.iter().enumerate() {
+            put_immediate(out, form, index, operand);
+        }
     }
     put_last(out, form, &parts);
-    if out.fixup_count != 0 {
+    if OPEN && out.fixup_count != 0 {
         finish_fixups(out, form, &parts, has_rex);
     }
     if out.len > LONGEST {
@@ -334,7 +341,7 @@ pub(crate) fn put(
 
 /// Immediates, branch targets and absolute addresses.
 #[inline(always)]
-fn put_immediate(out: &mut Out<'_>, form: &Form, index: usize, operand: &Operand) {
+fn put_immediate<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, index: usize, operand: &Operand) {
     let size = form.sizes[index];
     let (value, symbolic, kind) = match (form.slots[index], operand) {
         (Slot::Imm, Operand::Imm(imm)) if size != 0 => {
@@ -361,8 +368,8 @@ fn put_immediate(out: &mut Out<'_>, form: &Form, index: usize, operand: &Operand
     }
 }
 
-fn finish_fixups(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, has_rex: bool) {
-    for fixup in out.fixups.iter_mut().flat_map(|fixups| fixups.iter_mut()) {
+fn finish_fixups<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>, has_rex: bool) {
+    for fixup in &mut out.fixups {
         fixup.to_end = (out.len as u8).wrapping_sub(fixup.offset);
         if fixup.kind == FixupKind::Relative {
             fixup.relaxable = relaxable(form, parts, has_rex);
@@ -395,26 +402,25 @@ fn check_string_operand(letter: u8, mem: &Mem) -> Result<(), Fault> {
     Err(Fault::NotAllowed("this address: a string operand is [rsi] or es:[rdi]"))
 }
 
-/// What some rows ask of their operands besides their classes.
+/// What some rows ask of their operands besides their classes. Returns whether the address size is 32 bits.
 #[cold]
-fn check_operands(form: &Form, operands: &[Operand], parts: &mut Parts<'_>) -> Result<(), Fault> {
-    if let Some(mem) = parts.mem {
+fn check_operands(form: &Form, operands: &[Operand], mem: Option<&Mem>) -> Result<bool, Fault> {
+    if let Some(mem) = mem {
         address::check(form, mem)?;
     }
     if form.has(flag::DISTINCT) && form.space != Space::Vex {
         check_distinct(operands)?;
     }
     // The register operand of `enqcmd` and `movdir64b` is an address of the memory operand's kind.
-    if form.has(flag::ADDRESS_REG)
-        && let [Operand::Reg(reg), Operand::Mem(mem), ..] = operands
-    {
-        parts.narrow = reg.class == RegClass::R32;
-        let known = mem.base.is_some() || mem.index.is_some();
-        if known && address::is_narrow(mem) != parts.narrow {
-            return Err(Fault::NotAllowed("addresses of two sizes"));
-        }
+    let (true, [Operand::Reg(reg), Operand::Mem(mem), ..]) = (form.has(flag::ADDRESS_REG), operands) else {
+        return Ok(false);
+    };
+    let narrow = reg.class == RegClass::R32;
+    let known = mem.base.is_some() || mem.index.is_some();
+    if known && address::is_narrow(mem) != narrow {
+        return Err(Fault::NotAllowed("addresses of two sizes"));
     }
-    Ok(())
+    Ok(narrow)
 }
 
 /// The destination is none of the sources.

@@ -25,6 +25,8 @@ pub(crate) struct Form {
     pub(crate) data16: bool,
     /// Whether there is a ModRM byte made of operands.
     pub(crate) modrm: bool,
+    /// Whether there are immediates, branch targets or absolute addresses.
+    pub(crate) immediate: bool,
     /// Whether the 32-bit immediate is sign-extended.
     pub(crate) signed: bool,
     pub(crate) tail: u16,
@@ -58,6 +60,7 @@ impl Form {
             },
             data16: false,
             modrm: row.digit != ABSENT,
+            immediate: false,
             signed: operand_size && variant == 2,
             tail: row.tail,
             last: row.last,
@@ -78,6 +81,7 @@ impl Form {
             let class = row.ops[i];
             form.slots[i] = class.slot();
             form.sizes[i] = class.encoded_bytes(variant);
+            form.immediate |= form.sizes[i] != 0;
             form.modrm |= matches!(form.slots[i], Slot::Reg | Slot::Rm | Slot::RegAndRm);
             if matches!(row.space, Space::Evex) && row.map != 4 && class.memory_bytes(variant) != 0 {
                 form.unit = if row.disp_n == 0 {

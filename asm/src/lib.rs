@@ -81,6 +81,7 @@ mod rows;
 mod section;
 mod select;
 mod symbol;
+mod tail;
 mod text;
 mod typed;
 mod unit;

@@ -167,6 +167,7 @@ impl Mem {
         self
     }
 
+    #[inline(always)]
     fn signature(&self) -> u64 {
         if self.broadcast != 0 {
             return match self.size {
@@ -209,32 +210,36 @@ pub(crate) const fn memory_kind(size: u16) -> u64 {
     }
 }
 
-const fn fits(value: i64, low: i64, high: i64) -> bool {
-    low <= value && value <= high
-}
-
 impl Imm {
+    #[inline(always)]
     fn signature(self) -> u64 {
         use kind::*;
         if self.symbolic.is_some() {
             return I8 | I16 | I32S | I32 | I64;
         }
         let v = self.value;
-        let when = |condition: bool, kind: u64| if condition { kind } else { 0 };
-        let (low16, low32) = (i64::from(v as i16), i64::from(v as i32));
-        let is16 = fits(v, -0x8000, 0xffff);
-        let is32 = fits(v, -0x8000_0000, 0xffff_ffff);
-        when(v == 1, ONE)
-            | when(fits(v, 0, 15), I4)
-            | when(is16 && fits(low16, -128, 127), I8S16)
-            | when(is32 && fits(low32, -128, 127), I8S32)
-            | when(fits(v, -128, 127), I8S64)
-            | when(fits(v, -128, 255), I8)
-            | when(is16, I16)
-            | when(v == low32, I32S)
-            | when(is32, I32)
-            | I64
+        if v == i64::from(v as i8) {
+            let small = if (0..16).contains(&v) { I4 } else { 0 };
+            let one = if v == 1 { ONE } else { 0 };
+            return small | one | I8S16 | I8S32 | I8S64 | I8 | I16 | I32S | I32 | I64;
+        }
+        wide_signature(v)
     }
+}
+
+/// Of a value that is not one of 8 bits signed.
+fn wide_signature(v: i64) -> u64 {
+    use kind::*;
+    let when = |condition: bool, kind: u64| if condition { kind } else { 0 };
+    let is16 = (-0x8000..=0xffff).contains(&v);
+    let is32 = (-0x8000_0000..=0xffff_ffff).contains(&v);
+    when(is16 && (v as i16) == i16::from(v as i8), I8S16)
+        | when(is32 && (v as i32) == i32::from(v as i8), I8S32)
+        | when((0..=0xff).contains(&v), I8)
+        | when(is16, I16)
+        | when(v == i64::from(v as i32), I32S)
+        | when(is32, I32)
+        | I64
 }
 
 /// What a register of this class and number can stand for; numbers above 7 are all the same.
@@ -297,7 +302,7 @@ impl Reg {
 
 impl Operand {
     /// The set of kinds that this operand can stand for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn signature(&self) -> u64 {
         match self {
             Self::Reg(reg) => reg.signature(),

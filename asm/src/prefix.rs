@@ -33,7 +33,12 @@ impl Decoration {
 /// Everything up to and with the opcode, in GNU as's order: 9B, segment, 67, 66, F2 or F3, F0, REX.
 /// Returns whether there is a REX prefix.
 #[inline(always)]
-pub(crate) fn put(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, with: &Decoration) -> Result<bool, Fault> {
+pub(crate) fn put<const OPEN: bool>(
+    out: &mut Out<'_, OPEN>,
+    form: &Form,
+    parts: &Parts<'_>,
+    with: &Decoration,
+) -> Result<bool, Fault> {
     if form.has(flag::FWAIT) || with.prefixes.has(Prefixes::FWAIT) {
         out.put(0x9b);
     }
@@ -84,7 +89,12 @@ fn opcode(form: &Form, parts: &Parts<'_>) -> u8 {
 }
 
 #[inline(always)]
-fn legacy(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, prefixes: Prefixes) -> Result<bool, Fault> {
+fn legacy<const OPEN: bool>(
+    out: &mut Out<'_, OPEN>,
+    form: &Form,
+    parts: &Parts<'_>,
+    prefixes: Prefixes,
+) -> Result<bool, Fault> {
     if form.data16 || prefixes.has(Prefixes::DATA16) {
         out.put(0x66);
     }
@@ -127,7 +137,7 @@ fn legacy(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, prefixes: Prefixes)
 }
 
 #[inline(always)]
-fn vex(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, hints: Hints) {
+fn vex<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>, hints: Hints) {
     let (b, x) = extended(parts);
     let r = reg(form, parts);
     let inverted = |bit: u8| u8::from(bit & 8 == 0);
@@ -145,7 +155,12 @@ fn vex(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, hints: Hints) {
 }
 
 #[inline(always)]
-fn evex(out: &mut Out<'_>, form: &Form, parts: &Parts<'_>, with: &Decoration) -> Result<(), Fault> {
+fn evex<const OPEN: bool>(
+    out: &mut Out<'_, OPEN>,
+    form: &Form,
+    parts: &Parts<'_>,
+    with: &Decoration,
+) -> Result<(), Fault> {
     if parts.high_byte {
         return Err(Fault::HighByte);
     }

@@ -586,7 +586,7 @@ fn one<
     }
     let form = const { &Plan::<M, A, B, C, D, E>::FORMS[HIGH][TIER] };
     sink.append(Mnemonic(M), |bytes| {
-        let mut out = Out::new(bytes, None);
+        let mut out = Out::<false>::new(bytes);
         let mut parts = Parts::of(form);
         let memories = [a.memory(), b.memory(), c.memory(), d.memory()];
         let mut index = 0;
