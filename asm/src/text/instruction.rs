@@ -20,7 +20,6 @@ struct Before {
     disp: DispSize,
     /// A segment prefix by itself: the register's number plus one.
     segment: u8,
-    dfv: u8,
 }
 
 /// A mnemonic as written: as it stands, and less a size suffix.
@@ -53,6 +52,13 @@ impl Assembler<'_> {
                 return fail("there is no such instruction");
             };
             lower.copy_from_slice(name);
+            if cursor.peek() == b'-' && matches!(&*lower, b"xcrypt" | b"xstore") {
+                // Only these names have a hyphen.
+                cursor.pos += 1;
+                cursor.name();
+                name = &cursor.text[start..cursor.pos];
+                continue;
+            }
             lower.make_ascii_lowercase();
             let found = self.find(lower);
             if found.exact.is_some() || found.stripped.is_some() {
@@ -116,7 +122,10 @@ impl Assembler<'_> {
         let mut inst = Inst::new(first);
         inst.prefixes = before.prefixes;
         inst.hints = before.hints;
-        inst.default_flags = before.dfv;
+        if let Some(flags) = default_flags(cursor)? {
+            inst.default_flags = flags;
+            inst.hints = inst.hints.with(Hints::DFV);
+        }
         let branch = first.is_branch();
         if self.intel {
             self.intel_operands(cursor, &mut inst, branch)?;
@@ -144,21 +153,13 @@ impl Assembler<'_> {
             },
             ..inst
         };
-        if let Operand::Imm(imm) = inst.operands[0]
-            && inst.len == 1
-            && first == const { Mnemonic::constant("int") }
-            && imm.value == 3
-            && !imm.symbolic.is_some()
-        {
-            return self.encode_and_emit(
-                &Inst {
-                    len: 0,
-                    mnemonic: const { Mnemonic::constant("int3") },
-                    ..whole
-                },
-                cursor,
-                start,
-            );
+        if is_breakpoint(&whole) {
+            let int3 = Inst {
+                len: 0,
+                mnemonic: const { Mnemonic::constant("int3") },
+                ..whole
+            };
+            return self.encode_and_emit(&int3, cursor, start);
         }
         if let (Some(_), Some((mnemonic, suffix))) = (found.exact, found.stripped) {
             let with_suffix = Inst {
@@ -360,6 +361,12 @@ impl Assembler<'_> {
     }
 }
 
+/// `int $3`, which has an opcode of its own.
+fn is_breakpoint(inst: &Inst) -> bool {
+    inst.mnemonic == const { Mnemonic::constant("int") }
+        && matches!(inst.operands(), [Operand::Imm(imm)] if imm.value == 3 && !imm.symbolic.is_some())
+}
+
 /// Takes a prefix's name.
 fn prefix(name: &[u8], before: &mut Before) -> bool {
     let prefix = match name {
@@ -383,6 +390,42 @@ fn prefix(name: &[u8], before: &mut Before) -> bool {
     };
     before.prefixes = before.prefixes.with(prefix);
     true
+}
+
+/// `{dfv=of,sf}` behind `ccmp` and `ctest`: what the flags are if the condition does not hold.
+fn default_flags(cursor: &mut Cursor<'_>) -> Result<Option<u8>, Fail> {
+    cursor.skip_space();
+    let start = *cursor;
+    if !cursor.eat(b'{') {
+        return Ok(None);
+    }
+    cursor.skip_space();
+    if !cursor.name().eq_ignore_ascii_case(b"dfv") || !cursor.eat(b'=') {
+        *cursor = start;
+        return Ok(None);
+    }
+    let mut flags = 0;
+    loop {
+        cursor.skip_space();
+        let bit = match &cursor.name().to_ascii_lowercase()[..] {
+            b"of" => 8,
+            b"sf" => 4,
+            b"zf" => 2,
+            b"cf" => 1,
+            b"" if flags == 0 => 0,
+            _ => return fail("a default flag is of, sf, zf or cf"),
+        };
+        if bit != 0 && flags & bit != 0 {
+            return fail("a default flag stands twice");
+        }
+        flags |= bit;
+        if cursor.eat(b'}') {
+            return Ok(Some(flags));
+        }
+        if bit == 0 || !cursor.eat(b',') {
+            return fail("a `}` is expected");
+        }
+    }
 }
 
 /// `jne,pt target`
