@@ -455,7 +455,11 @@ impl Writer<'_> {
             size: image.size,
             link,
             align: section.align,
-            entry_size: section.entry_size,
+            entry_size: match section.kind {
+                // Arrays of pointers (gABI, "Special Sections").
+                elf::SHT_INIT_ARRAY | elf::SHT_FINI_ARRAY | elf::SHT_PREINIT_ARRAY => 8,
+                _ => section.entry_size,
+            },
             name: self.section_names.add(&name),
             info: 0,
         }

@@ -93,13 +93,13 @@ impl core::fmt::Display for Errors {
 
 impl core::error::Error for Errors {}
 
-/// Assembles a text to an ELF relocatable object.
+/// Assembles a text to an ELF relocatable object. Names and strings may be in any encoding that ASCII is a part of.
 ///
 /// # Errors
 /// Everything that is wrong with the source, up to a limit.
-pub fn assemble(source: &str, options: &Options) -> Result<Vec<u8>, Errors> {
+pub fn assemble(source: impl AsRef<[u8]>, options: &Options) -> Result<Vec<u8>, Errors> {
     let mut assembler = Assembler::new(options);
-    assembler.begin(source.as_bytes());
+    assembler.begin(source.as_ref());
     assembler.finish()
 }
 
