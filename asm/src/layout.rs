@@ -235,7 +235,7 @@ impl Unit {
         }
         let resolved = match self.resolve(&value) {
             Ok(resolved) => resolved,
-            Err(error) => return self.difference(id, fix, position).ok_or(error),
+            Err(why) => return self.difference(id, fix, position).ok_or_else(|| self.explain(why)),
         };
         let to_place = after - position as i64;
         match resolved {
@@ -439,7 +439,8 @@ impl Unit {
                         (Target::Symbol(reloc.value.plus), reloc.value.addend)
                     }
                 }
-                Err(message) => {
+                Err(why) => {
+                    let message = self.explain(why);
                     self.problem(reloc.line, message);
                     continue;
                 }

@@ -65,6 +65,7 @@ mod elf_writer;
 mod encode;
 mod error;
 mod inst;
+mod jumps;
 mod layout;
 mod nop;
 mod operand;

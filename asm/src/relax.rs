@@ -6,12 +6,15 @@
 
 use alloc::string::String;
 
+use alloc::vec::Vec;
+
+use crate::jumps::Walk;
 use crate::section::ItemKind;
 use crate::symbol::{Binding, Operator, Place, SectionId, Value};
 use crate::unit::{Resolved, Unit};
 
 /// More passes than this and alignments or LEB128 values are chasing each other.
-const MOST_PASSES: u32 = 200;
+pub(crate) const MOST_PASSES: u32 = 200;
 
 /// No item is taken to be larger; a section with such an item is refused in the end.
 const HUGE: u64 = 1 << 40;
@@ -19,9 +22,28 @@ const HUGE: u64 = 1 << 40;
 const LARGEST: u64 = 1 << 30;
 
 /// How many bytes to the next multiple.
-fn padding(position: u64, align: u64, most: u64) -> u64 {
+pub(crate) fn padding(position: u64, align: u64, most: u64) -> u64 {
     let need = position.wrapping_neg() & (align - 1);
     if most != 0 && need > most { 0 } else { need }
+}
+
+/// The padding that an alignment starts with.
+pub(crate) fn first_padding(position: u64, align: u64, most: u64) -> u64 {
+    padding(position, align, most).min(HUGE)
+}
+
+/// Whether the short form of the jump at `position` reaches `to`, as far as this walk can know: `ahead` of what has
+/// been walked over everything moves by `stretch`, unless an alignment lies between and absorbs it.
+pub(crate) fn short_reaches(to: i64, position: u64, ahead: bool, same_region: bool, stretch: i64) -> bool {
+    let mut to = to;
+    if ahead && stretch != 0 {
+        if stretch < 0 || same_region {
+            to += stretch;
+        } else if to < position as i64 + 1 {
+            return true;
+        }
+    }
+    (-128..=127).contains(&(to - (position as i64 + 2)))
 }
 
 /// Bytes of an unsigned LEB128 number (DWARF 5, 7.6).
@@ -38,23 +60,43 @@ pub(crate) fn sleb_size(value: i64) -> u64 {
 impl Unit {
     /// Gives every item its size.
     pub(crate) fn relax(&mut self) {
-        for section in 0..self.sections.len() {
-            self.start(section as SectionId);
+        let mut rest = Vec::new();
+        for id in 0..self.sections.len() as SectionId {
+            match Walk::plan(self, id) {
+                Some(walk) => walk.relax(self),
+                None => rest.push(id),
+            }
         }
+        for &id in &rest {
+            self.start(id);
+        }
+        self.relax_values(&rest);
+    }
+
+    /// Once more, after symbols that values are made of have changed. Code does not depend on those.
+    pub(crate) fn relax_again(&mut self) {
+        let has_values = |id: &SectionId| {
+            let items = &self.sections[*id as usize].items;
+            items.iter().any(|item| matches!(item.kind, ItemKind::Leb { .. }))
+        };
+        let rest: Vec<SectionId> = (0..self.sections.len() as SectionId).filter(has_values).collect();
+        self.relax_values(&rest);
+    }
+
+    /// Walks over sections whose items depend on values, until nothing changes.
+    fn relax_values(&mut self, sections: &[SectionId]) {
         for _ in 0..MOST_PASSES {
             let mut changed = false;
-            for section in 0..self.sections.len() {
-                if self.sections[section].items.is_empty() {
-                    continue;
-                }
+            for &id in sections {
                 for _ in 0..MOST_PASSES {
-                    if !self.pass(section as SectionId) {
+                    if !self.pass(id) {
                         break;
                     }
                     changed = true;
                 }
             }
-            if !changed {
+            // What a single section needs of itself it has by then.
+            if !changed || sections.len() == 1 {
                 break;
             }
         }
@@ -77,7 +119,7 @@ impl Unit {
                     }
                     (jump_size(opcode, far), false)
                 }
-                ItemKind::Align { align, most, .. } => (padding(item.offset + growth, align, most), true),
+                ItemKind::Align { align, most, .. } => (first_padding(item.offset + growth, align, most), true),
                 ItemKind::Leb { .. } => (1, false),
                 ItemKind::Space { count, unit, .. } => (
                     (self.constant_now(&count).unwrap_or(0).max(0) as u64).saturating_mul(unit.into()),
@@ -94,7 +136,7 @@ impl Unit {
     }
 
     /// Whether a branch to this target needs no relocation.
-    fn stays_here(&self, id: SectionId, target: &Value) -> bool {
+    pub(crate) fn stays_here(&self, id: SectionId, target: &Value) -> bool {
         if target.minus != 0 || target.tree != 0 {
             return matches!(self.resolve(target), Ok(Resolved::Section(section, _)) if section == id);
         }
@@ -167,28 +209,17 @@ impl Unit {
     /// Whether the short form of the jump at `position`, the `index`th item, reaches its target.
     fn reaches(&self, id: SectionId, index: usize, position: u64, target: &Value, stretch: i64) -> bool {
         let section = &self.sections[id as usize];
-        let (mut to, ahead) = match self.symbols.get(target.plus).place {
-            Place::Label { offset, item, .. } if target.minus == 0 && target.tree == 0 => (
-                section.position(offset, item) as i64 + target.addend,
-                item as usize > index,
-            ),
-            _ => match self.resolve(target) {
-                Ok(Resolved::Section(_, to)) => (to, to as u64 > position),
-                _ => return true,
-            },
-        };
-        if ahead && stretch != 0 {
-            let same_region = match self.symbols.get(target.plus).place {
-                Place::Label { item, .. } => section.regions[item as usize] == section.regions[index],
-                _ => false,
-            };
-            if stretch < 0 || same_region {
-                to += stretch;
-            } else if to < position as i64 + 1 {
-                return true;
+        match self.symbols.get(target.plus).place {
+            Place::Label { offset, item, .. } if target.minus == 0 && target.tree == 0 => {
+                let to = section.position(offset, item) as i64 + target.addend;
+                let same_region = section.regions[item as usize] == section.regions[index];
+                short_reaches(to, position, item as usize > index, same_region, stretch)
             }
+            _ => match self.resolve(target) {
+                Ok(Resolved::Section(_, to)) => short_reaches(to, position, to as u64 > position, false, stretch),
+                _ => true,
+            },
         }
-        (-128..=127).contains(&(to - (position as i64 + 2)))
     }
 
     /// Complains about items whose values never became known.
@@ -205,10 +236,10 @@ impl Unit {
             }
             for (index, item) in section.items.iter().enumerate() {
                 let result = match item.kind {
-                    ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()),
+                    ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()).map_err(|why| self.explain(why)),
                     ItemKind::Space { count, .. } => match self.constant(&count) {
                         Ok(count) if count < 0 => Err(alloc::format!("a negative count: {count}")),
-                        other => other.map(|_| ()),
+                        other => other.map(|_| ()).map_err(|why| self.explain(why)),
                     },
                     ItemKind::Org { target, .. } => {
                         let position = section.position(item.offset, index as u32);
@@ -216,7 +247,7 @@ impl Unit {
                             Ok(Resolved::Constant(to)) if to as u64 >= position => Ok(()),
                             Ok(Resolved::Section(s, to)) if s as usize == id && to as u64 >= position => Ok(()),
                             Ok(_) => Err(String::from(".org goes backwards or leaves its section")),
-                            Err(error) => Err(error),
+                            Err(why) => Err(self.explain(why)),
                         }
                     }
                     _ => Ok(()),

@@ -190,6 +190,21 @@ impl Section {
         }
     }
 
+    /// Appends a jump that is short until relaxation makes it long.
+    #[inline]
+    pub(crate) fn push_jump(&mut self, opcode: u8, target: Value, line: u32) {
+        self.items.push(Item {
+            offset: self.bytes.len() as u64,
+            size: 2,
+            kind: ItemKind::Jump {
+                opcode,
+                long: false,
+                target,
+            },
+            line,
+        });
+    }
+
     pub(crate) fn item_count(&self) -> u32 {
         self.items.len() as u32
     }

@@ -177,6 +177,10 @@ impl Operation {
     }
 }
 
+/// The number of a value that a symbol is set to, or has as its size; 0 is the constant 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ValueId(u32);
+
 /// Where a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -188,7 +192,7 @@ pub(crate) enum Place {
         item: u32,
     },
     /// `.set`
-    Equal(Value),
+    Equal(ValueId),
     Common {
         size: u64,
         align: u64,
@@ -220,7 +224,7 @@ pub(crate) struct Symbol {
     /// STT_*
     pub(crate) kind: u8,
     /// Set by `.size`.
-    pub(crate) size: Value,
+    pub(crate) size: ValueId,
     /// Referred to by anything but its own directives.
     pub(crate) used: bool,
     /// A temporary of the assembler: dot, a numeric label. Never in the symbol table.
@@ -242,6 +246,7 @@ impl Symbol {
 pub(crate) struct Symbols {
     text: Vec<u8>,
     all: Vec<Symbol>,
+    values: Vec<Value>,
     /// Open addressing, a power of two; 0 is free.
     slots: Vec<SymbolId>,
     named: usize,
@@ -253,7 +258,7 @@ const BLANK: Symbol = Symbol {
     binding: Binding::Default,
     visibility: 0,
     kind: 0,
-    size: Value::constant(0),
+    size: ValueId(0),
     used: false,
     anonymous: true,
     redefinable: false,
@@ -273,6 +278,7 @@ impl Symbols {
         Self {
             text: Vec::new(),
             all: alloc::vec![BLANK],
+            values: alloc::vec![Value::constant(0)],
             slots: alloc::vec![0; 1024],
             named: 0,
         }
@@ -284,6 +290,25 @@ impl Symbols {
 
     pub(crate) fn get_mut(&mut self, id: SymbolId) -> &mut Symbol {
         &mut self.all[id as usize]
+    }
+
+    pub(crate) fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0 as usize]
+    }
+
+    /// Keeps a value.
+    pub(crate) fn keep(&mut self, value: Value) -> ValueId {
+        if value == Value::constant(0) {
+            return ValueId(0);
+        }
+        self.values.push(value);
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    /// Makes a symbol equal to a value.
+    pub(crate) fn set(&mut self, id: SymbolId, value: Value) {
+        let value = self.keep(value);
+        self.get_mut(id).place = Place::Equal(value);
     }
 
     pub(crate) fn name(&self, id: SymbolId) -> &[u8] {

@@ -106,11 +106,11 @@ impl<'a> Cursor<'a> {
     /// A name, possibly empty.
     #[inline]
     pub(crate) fn name(&mut self) -> &'a [u8] {
-        let start = self.pos;
-        while CLASS[self.peek() as usize] & NAME != 0 {
-            self.pos += 1;
-        }
-        &self.text[start..self.pos]
+        let rest = self.text.get(self.pos..).unwrap_or_default();
+        let ends = |&byte: &u8| CLASS[byte as usize] & NAME == 0;
+        let name = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+        self.pos += name.len();
+        name
     }
 
     /// Goes to the end of the statement, past strings that hold `;` or `#`.

@@ -459,13 +459,14 @@ impl Assembler<'_> {
         }
         let item = bss.item_count();
         bss.virtual_size += size;
+        let size = self.unit.symbols.keep(Value::constant(size as i64));
         let symbol = self.unit.symbols.get_mut(id);
         symbol.place = Place::Label {
             section: id_of_bss,
             offset,
             item,
         };
-        symbol.size = Value::constant(size as i64);
+        symbol.size = size;
         if symbol.kind == 0 {
             symbol.kind = crate::section::elf::STT_OBJECT;
         }

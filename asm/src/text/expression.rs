@@ -205,6 +205,7 @@ impl Assembler<'_> {
 
     /// A name, quoted or not, with `@OPERATOR`.
     fn symbol_term(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Fail> {
+        self.names_read += 1;
         let quoted: Vec<u8>;
         let name = if cursor.peek() == b'"' {
             quoted = super::string::quoted(cursor)?;
@@ -220,10 +221,11 @@ impl Assembler<'_> {
         let mut value = Value::symbol(id);
         let symbol = self.unit.symbols.get(id);
         // A symbol that may be set again has the value of this moment.
-        if let Place::Equal(now) = symbol.place
-            && (symbol.redefinable || now.as_constant().is_some())
-        {
-            value = now;
+        if let Place::Equal(now) = symbol.place {
+            let now = self.unit.symbols.value(now);
+            if symbol.redefinable || now.as_constant().is_some() {
+                value = *now;
+            }
         }
         if cursor.peek() == b'@' {
             self.operator_suffix(cursor, value)
@@ -292,6 +294,7 @@ impl Assembler<'_> {
     }
 
     fn numeric_label(&mut self, number: u64, forward: bool) -> Result<Value, Fail> {
+        self.names_read += 1;
         let seen = self.numeric.entry(number).or_default();
         if !forward {
             return match seen.last {
@@ -309,6 +312,7 @@ impl Assembler<'_> {
 
     /// `55$`: local between two ordinary labels.
     pub(crate) fn dollar_label(&mut self, number: u64) -> SymbolId {
+        self.names_read += 1;
         if let Some(&id) = self.dollar.get(&number) {
             return id;
         }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::cfi::{put_sleb, put_uleb};
+use super::frames::{put_sleb, put_uleb};
 use super::cursor::Cursor;
 use super::{Assembler, Fail, fail, string};
 use crate::encode::FixupKind;
@@ -72,7 +72,6 @@ pub(super) struct Lines {
     dirs: Vec<Option<Vec<u8>>>,
     version5: bool,
     has_views: bool,
-    pub(super) addrsig: bool,
     pub(super) addrsig_symbols: Vec<SymbolId>,
 }
 
@@ -270,7 +269,7 @@ impl Assembler<'_> {
             };
             last[base as usize] = Some((address, view));
             if let View::Symbol(id) = entry.loc.view {
-                self.unit.symbols.get_mut(id).place = Place::Equal(Value::constant(view));
+                self.unit.symbols.set(id, Value::constant(view));
             }
         }
         self.lines.entries = entries;
@@ -453,15 +452,22 @@ impl Assembler<'_> {
         }
     }
 
-    /// Whether a row whose view starts over needs the address again: an advance of zero would not start it over, and
-    /// where only padding stands between two rows, GNU as does not count on any.
+    /// Whether a row whose view starts over needs the address again, as an advance of zero would not start it over.
+    ///
+    /// GNU as takes the advance for one that may be zero where both rows are at one place between two variable items,
+    /// and where one is right before such an item, and the other right behind any.
     fn resets_view(&self, before: &Entry, entry: &Entry) -> bool {
+        if !matches!(entry.loc.view, View::Reset) {
+            return false;
+        }
+        if before.item == entry.item {
+            return before.offset == entry.offset;
+        }
         let items = &self.unit.sections[entry.section as usize].items;
-        matches!(entry.loc.view, View::Reset)
-            && before.offset == entry.offset
-            && !items[before.item as usize..entry.item as usize]
-                .iter()
-                .any(|item| matches!(item.kind, crate::section::ItemKind::Jump { .. }))
+        let (next, last) = (&items[before.item as usize], &items[entry.item as usize - 1]);
+        // The first byte of a jump's opcode is not variable.
+        let is_jump = matches!(next.kind, crate::section::ItemKind::Jump { .. });
+        !is_jump && next.offset == before.offset && last.offset == entry.offset
     }
 
     /// `.addrsig`: the symbols whose address matters, by their index in the symbol table.
@@ -493,9 +499,8 @@ impl Assembler<'_> {
                 target.place = symbol.place;
             } else {
                 target.used = true;
-                let original = self.unit.symbols.get_mut(id);
-                original.place = Place::Equal(Value::symbol(alias));
-                original.weakref = true;
+                self.unit.symbols.set(id, Value::symbol(alias));
+                self.unit.symbols.get_mut(id).weakref = true;
             }
         }
     }
