@@ -9,7 +9,7 @@ use crate::inst::{Hints, Inst};
 use crate::layout::{Target, r};
 use crate::operand::{Imm, Mem, Operand, Symbolic};
 use crate::row::{Mnemonic, flag};
-use crate::section::{Fix, Item, ItemKind, Padding, Section, elf};
+use crate::section::{Fix, ItemKind, Padding, Section, elf};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
 use crate::unit::Unit;
 
@@ -208,17 +208,7 @@ impl Builder {
                 addend: target.value,
                 ..Value::symbol(target.symbolic.0)
             };
-            let offset = section.fixed_size();
-            section.items.push(Item {
-                offset,
-                size: 2,
-                kind: ItemKind::Jump {
-                    opcode,
-                    long: false,
-                    target,
-                },
-                line: 0,
-            });
+            section.push_jump(opcode, target, 0);
             return Ok(());
         }
         let offset = section.fixed_size();
@@ -279,17 +269,8 @@ impl Builder {
         } else {
             Padding::Value { value: 0, size: 1 }
         };
-        let offset = section.fixed_size();
-        section.items.push(Item {
-            offset,
-            size: 0,
-            kind: ItemKind::Align {
-                align,
-                most: 0,
-                padding,
-            },
-            line: 0,
-        });
+        let most = 0;
+        section.push_item(ItemKind::Align { align, most, padding }, 0);
     }
 
     /// The bytes of `.text` as they are at `address`. `resolve` knows the symbols of elsewhere.

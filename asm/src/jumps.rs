@@ -2,21 +2,24 @@
 //!
 //! The walks are those of [`crate::relax`], over packed items. After the first walk most jumps are settled: they are
 //! long, or nothing between them and their targets can grow enough. Those become fixed bytes, and the walks that
-//! follow are over the few that are left.
+//! follow are over the few that are left, and only where something moves.
 
 use alloc::vec::Vec;
 
-use crate::relax::{MOST_PASSES, first_padding, jump_size, padding, short_reaches};
-use crate::section::{Item, ItemKind};
+use crate::relax::{MOST_PASSES, jump_size, padding, short_reaches};
+use crate::section::{Item, ItemKind, Section};
 use crate::symbol::{Place, SectionId};
 use crate::unit::Unit;
+
+/// No section that is walked over here can come to be larger.
+const LARGEST: u64 = 1 << 30;
 
 /// A jump or an alignment.
 #[derive(Clone, Copy)]
 struct Step {
     /// Where it is among the bytes whose number is fixed.
-    offset: u64,
-    size: u64,
+    offset: u32,
+    size: u32,
     /// Its number among the section's items.
     item: u32,
     kind: StepKind,
@@ -25,20 +28,31 @@ struct Step {
 #[derive(Clone, Copy)]
 enum StepKind {
     Align {
-        align: u64,
-        most: u64,
+        align: u32,
+        /// The most padding; 0 is no limit.
+        most: u32,
     },
     Short {
         opcode: u8,
-        /// The target among the fixed bytes, and how many steps are before it.
-        target: i64,
-        steps: u32,
-        /// No alignment lies between.
+        /// No alignment lies between it and its target.
         same_region: bool,
-        /// The target is a label, with nothing added.
-        plain: bool,
+        /// The target among the fixed bytes, and how many steps are before that.
+        target: u32,
+        steps: u32,
     },
     Long,
+}
+
+/// Steps of a block.
+const BLOCK: usize = 64;
+
+/// Steps that are walked over together, or not at all.
+struct Block {
+    /// The blocks that the targets of its jumps are in, itself included.
+    first: u32,
+    last: u32,
+    /// The walk in which any of it moved last.
+    moved: u32,
 }
 
 /// The steps of a section.
@@ -46,24 +60,14 @@ pub(crate) struct Walk {
     section: SectionId,
     steps: Vec<Step>,
     /// How much the steps before each step take; one more entry than steps.
-    before: Vec<u64>,
+    before: Vec<u32>,
 }
 
 impl Walk {
     /// `None` where a section has other items, or jumps whose targets are no labels.
     pub(crate) fn plan(unit: &Unit, id: SectionId) -> Option<Self> {
         let section = &unit.sections[id as usize];
-        let mut regions = Vec::with_capacity(section.items.len() + 1);
-        let mut region = 0u32;
-        for item in &section.items {
-            regions.push(region);
-            match item.kind {
-                ItemKind::Align { .. } => region += 1,
-                ItemKind::Jump { .. } => {}
-                _ => return None,
-            }
-        }
-        regions.push(region);
+        let regions = regions(section)?;
         let mut walk = Self {
             section: id,
             steps: Vec::with_capacity(section.items.len()),
@@ -72,34 +76,38 @@ impl Walk {
         let mut grown = 0;
         for (index, item) in section.items.iter().enumerate() {
             walk.before.push(grown);
+            let offset = item.offset as u32;
             let (size, kind) = match item.kind {
-                ItemKind::Align { align, most, .. } => (
-                    first_padding(item.offset + grown, align, most),
-                    StepKind::Align { align, most },
-                ),
+                ItemKind::Align { align, most, .. } => {
+                    let kind = StepKind::Align {
+                        align: align as u32,
+                        most: most.min(align) as u32,
+                    };
+                    (padding((offset + grown).into(), align, most) as u32, kind)
+                }
                 ItemKind::Jump { opcode, target, .. } if unit.stays_here(id, &target) => {
-                    if target.minus != 0 || target.tree != 0 {
-                        return None;
-                    }
                     let Place::Label { offset, item, .. } = unit.symbols.get(target.plus).place else {
                         return None;
                     };
+                    if target.minus != 0 || target.tree != 0 || target.addend != 0 {
+                        return None;
+                    }
                     let kind = StepKind::Short {
                         opcode,
-                        target: offset as i64 + target.addend,
-                        steps: item,
                         same_region: regions[item as usize] == regions[index],
-                        plain: target.addend == 0,
+                        target: offset as u32,
+                        steps: item,
                     };
-                    (jump_size(opcode, false), kind)
+                    (jump_size(opcode, false) as u32, kind)
                 }
-                ItemKind::Jump { opcode, .. } => (jump_size(opcode, true), StepKind::Long),
+                ItemKind::Jump { opcode, .. } => (jump_size(opcode, true) as u32, StepKind::Long),
                 _ => return None,
             };
+            let item = index as u32;
             walk.steps.push(Step {
-                offset: item.offset,
+                offset,
                 size,
-                item: index as u32,
+                item,
                 kind,
             });
             grown += size;
@@ -110,64 +118,118 @@ impl Walk {
 
     /// Gives every item of the section its size.
     pub(crate) fn relax(mut self, unit: &mut Unit) {
-        let items = &mut unit.sections[self.section as usize].items;
-        if self.pass() {
-            self.settle(items);
-            for _ in 1..MOST_PASSES {
-                if !self.pass() {
+        let section = &mut unit.sections[self.section as usize];
+        let mut stretch = 0;
+        let all = self.steps.len();
+        if self.steps_in(0, all, &mut stretch) {
+            self.settle(&mut section.items);
+            let mut blocks = self.blocks();
+            for number in 2..=MOST_PASSES {
+                if !self.pass(number, &mut blocks) {
                     break;
                 }
             }
         }
         for step in &self.steps {
-            step.store(&mut items[step.item as usize]);
+            step.store(&mut section.items);
         }
-        let section = &mut unit.sections[self.section as usize];
+        // The alignments are still among the steps, in their order.
+        let mut alignments = self.steps.iter().filter(|step| matches!(step.kind, StepKind::Align { .. }));
         section.growth = Vec::with_capacity(section.items.len() + 1);
         let mut grown = 0;
         section.growth.push(0);
         for item in &section.items {
-            grown += item.size;
+            grown += match item.kind {
+                ItemKind::Jump { opcode, long, .. } => jump_size(opcode, long),
+                _ => alignments.next().map_or(0, |step| step.size.into()),
+            };
             section.growth.push(grown);
         }
     }
 
+    /// The steps in blocks, all of which have just moved.
+    fn blocks(&self) -> Vec<Block> {
+        let block = |steps: &[Step], number: usize| {
+            let targets = steps.iter().filter_map(|step| match step.kind {
+                StepKind::Short { steps, .. } => Some(steps / BLOCK as u32),
+                _ => None,
+            });
+            let number = number as u32;
+            let (first, last) = targets.fold((number, number), |(first, last), target| {
+                (first.min(target), last.max(target))
+            });
+            let moved = 1;
+            Block { first, last, moved }
+        };
+        // A target may be behind the last step, which may be the first of a block without steps.
+        let whole = self.steps.chunks(BLOCK).chain(core::iter::once(&[][..]));
+        whole.enumerate().map(|(number, steps)| block(steps, number)).collect()
+    }
+
     /// One walk. Returns whether anything changed.
-    fn pass(&mut self) -> bool {
-        let mut stretch = 0i64;
+    ///
+    /// Where nothing moved, neither here nor at any target, neither in this walk nor in the one before, a step finds
+    /// what it found then.
+    fn pass(&mut self, number: u32, blocks: &mut [Block]) -> bool {
+        let mut stretch = 0;
         let mut changed = false;
-        for index in 0..self.steps.len() {
-            self.before[index] = self.before[index].wrapping_add_signed(stretch);
+        for index in 0..blocks.len() {
+            let Block { first, last, .. } = blocks[index];
+            let near = &blocks[first as usize..=last as usize];
+            if stretch == 0 && near.iter().all(|block| block.moved + 1 < number) {
+                continue;
+            }
+            let from = index * BLOCK;
+            let to = (from + BLOCK).min(self.steps.len());
+            let entered = stretch;
+            let grew = from < to && self.steps_in(from, to, &mut stretch);
+            changed |= grew;
+            if grew || entered != 0 {
+                blocks[index].moved = number;
+            }
+        }
+        let last = self.steps.len();
+        self.before[last] = self.before[last].wrapping_add_signed(stretch);
+        changed
+    }
+
+    /// Walks over a part of the steps. Returns whether anything changed.
+    fn steps_in(&mut self, from: usize, to: usize, carried: &mut i32) -> bool {
+        let mut stretch = *carried;
+        let mut changed = false;
+        for index in from..to {
+            let before = self.before[index].wrapping_add_signed(stretch);
+            self.before[index] = before;
             let step = &mut self.steps[index];
-            let position = step.offset + self.before[index];
+            let position = step.offset + before;
             let size = match step.kind {
                 StepKind::Long => continue,
-                StepKind::Align { align, most } => padding(position, align, most),
+                StepKind::Align { align, most } => {
+                    let need = position.wrapping_neg() & (align - 1);
+                    if most != 0 && need > most { 0 } else { need }
+                }
                 StepKind::Short {
                     opcode,
+                    same_region,
                     target,
                     steps,
-                    same_region,
-                    ..
                 } => {
-                    let to = target + self.before[steps as usize] as i64;
+                    let to = i64::from(target) + i64::from(self.before[steps as usize]);
                     let ahead = steps as usize > index;
-                    if short_reaches(to, position, ahead, same_region, stretch) {
+                    if short_reaches(to, position.into(), ahead, same_region, stretch.into()) {
                         continue;
                     }
                     step.kind = StepKind::Long;
-                    jump_size(opcode, true)
+                    jump_size(opcode, true) as u32
                 }
             };
             if size != step.size {
                 changed = true;
-                stretch += size as i64 - step.size as i64;
+                stretch += size.wrapping_sub(step.size).cast_signed();
                 step.size = size;
             }
         }
-        if let Some(last) = self.before.last_mut() {
-            *last = last.wrapping_add_signed(stretch);
-        }
+        *carried = stretch;
         changed
     }
 
@@ -178,74 +240,86 @@ impl Walk {
     fn settle(&mut self, items: &mut [Item]) {
         let count = self.steps.len();
         let mut largest = Vec::with_capacity(count + 1);
-        let mut sum = 0u64;
+        let mut sum = 0u32;
         for step in &self.steps {
             largest.push(sum);
-            sum = sum.saturating_add(step.largest());
+            sum += step.largest();
         }
         largest.push(sum);
-        // Steps and fixed bytes before each step, once the settled ones are out.
-        let mut kept = Vec::with_capacity(count + 1);
-        let mut fixed = Vec::with_capacity(count + 1);
-        let (mut steps, mut bytes) = (0u32, 0u64);
-        let mut open = Vec::new();
+        // For each step, how many steps and fixed bytes are before it once the settled ones are out.
+        let mut moved = Vec::with_capacity(count + 1);
+        let mut bytes = 0u32;
+        let mut open: Vec<Step> = Vec::new();
         for (index, step) in self.steps.iter().enumerate() {
-            kept.push(steps);
-            fixed.push(bytes);
+            moved.push((open.len() as u32, bytes));
             let settled = match step.kind {
                 StepKind::Long => true,
                 StepKind::Align { .. } => false,
-                StepKind::Short {
-                    target, steps, plain, ..
-                } => {
-                    let (from, to) = (largest[index + 1], largest[steps as usize]);
-                    let between = if steps as usize > index { to - from } else { from - to };
-                    let distance = (target - (step.offset as i64)).unsigned_abs();
-                    plain && between.saturating_add(distance) <= 120
+                StepKind::Short { target, steps, .. } => {
+                    let between = largest[index + 1].abs_diff(largest[steps as usize]);
+                    target.abs_diff(step.offset) + between <= 120
                 }
             };
             if settled {
-                step.store(&mut items[step.item as usize]);
+                step.store(items);
                 bytes += step.size;
             } else {
                 open.push(*step);
-                steps += 1;
             }
         }
-        kept.push(steps);
-        fixed.push(bytes);
-        let mut before = Vec::with_capacity(open.len() + 1);
+        moved.push((open.len() as u32, bytes));
+        self.before.clear();
         let mut grown = 0;
         for step in &mut open {
-            before.push(grown);
+            self.before.push(grown);
             grown += step.size;
-            let at = |item: u32| fixed[item as usize];
-            step.offset += at(step.item);
+            step.offset += moved[step.item as usize].1;
             if let StepKind::Short { target, steps, .. } = &mut step.kind {
-                *target += at(*steps) as i64;
-                *steps = kept[*steps as usize];
+                let (kept, bytes) = moved[*steps as usize];
+                *target += bytes;
+                *steps = kept;
             }
         }
-        before.push(grown);
-        (self.steps, self.before) = (open, before);
+        self.before.push(grown);
+        self.steps = open;
     }
 }
 
 impl Step {
     /// The most bytes that it can come to have.
-    fn largest(&self) -> u64 {
+    fn largest(&self) -> u32 {
         match self.kind {
             StepKind::Long => self.size,
             StepKind::Align { align, most: 0 } => align - 1,
             StepKind::Align { align, most } => (align - 1).min(most),
-            StepKind::Short { opcode, .. } => jump_size(opcode, true),
+            StepKind::Short { opcode, .. } => jump_size(opcode, true) as u32,
         }
     }
 
-    fn store(&self, item: &mut Item) {
-        item.size = self.size;
-        if let ItemKind::Jump { long, .. } = &mut item.kind {
+    fn store(&self, items: &mut [Item]) {
+        if let ItemKind::Jump { long, .. } = &mut items[self.item as usize].kind {
             *long = matches!(self.kind, StepKind::Long);
         }
     }
+}
+
+/// For each number of items, how many alignments those are. `None` where there are items of other kinds, or so much
+/// that 32 bits do not hold it.
+fn regions(section: &Section) -> Option<Vec<u32>> {
+    let mut regions = Vec::with_capacity(section.items.len() + 1);
+    let mut region = 0u32;
+    let mut largest = section.fixed_size();
+    for item in &section.items {
+        regions.push(region);
+        largest = largest.saturating_add(match item.kind {
+            ItemKind::Align { align, .. } => {
+                region += 1;
+                align
+            }
+            ItemKind::Jump { opcode, .. } => jump_size(opcode, true),
+            _ => return None,
+        });
+    }
+    regions.push(region);
+    (largest <= LARGEST).then_some(regions)
 }

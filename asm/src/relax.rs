@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::jumps::Walk;
 use crate::section::ItemKind;
-use crate::symbol::{Binding, Operator, Place, SectionId, Value};
+use crate::symbol::{Binding, Operator, Place, SectionId, SymbolId, Value};
 use crate::unit::{Resolved, Unit};
 
 /// More passes than this and alignments or LEB128 values are chasing each other.
@@ -25,11 +25,6 @@ const LARGEST: u64 = 1 << 30;
 pub(crate) fn padding(position: u64, align: u64, most: u64) -> u64 {
     let need = position.wrapping_neg() & (align - 1);
     if most != 0 && need > most { 0 } else { need }
-}
-
-/// The padding that an alignment starts with.
-pub(crate) fn first_padding(position: u64, align: u64, most: u64) -> u64 {
-    padding(position, align, most).min(HUGE)
 }
 
 /// Whether the short form of the jump at `position` reaches `to`, as far as this walk can know: `ahead` of what has
@@ -85,21 +80,40 @@ impl Unit {
 
     /// Walks over sections whose items depend on values, until nothing changes.
     fn relax_values(&mut self, sections: &[SectionId]) {
-        for _ in 0..MOST_PASSES {
+        let passes = if self.depend_on_each_other(sections) { MOST_PASSES } else { 1 };
+        for _ in 0..passes {
             let mut changed = false;
             for &id in sections {
-                for _ in 0..MOST_PASSES {
+                for _ in 0..passes {
                     if !self.pass(id) {
                         break;
                     }
                     changed = true;
                 }
             }
-            // What a single section needs of itself it has by then.
-            if !changed || sections.len() == 1 {
+            if !changed {
                 break;
             }
         }
+    }
+
+    /// Whether items of these sections depend on the size of any. Debugging information depends on code alone.
+    fn depend_on_each_other(&self, sections: &[SectionId]) -> bool {
+        let mut these = alloc::vec![false; self.sections.len()];
+        for &id in sections {
+            these[id as usize] = true;
+        }
+        let in_these = |symbol: SymbolId| match self.symbols.get(symbol).place {
+            Place::Label { section, .. } => these[section as usize],
+            Place::Equal(value) => self.symbols.value(value).as_constant().is_none(),
+            _ => false,
+        };
+        sections.iter().any(|&id| {
+            self.sections[id as usize].items.iter().any(|item| match item.kind {
+                ItemKind::Leb { value, .. } => value.tree != 0 || in_these(value.plus) || in_these(value.minus),
+                _ => true,
+            })
+        })
     }
 
     /// First sizes: short jumps, one-byte LEBs, alignments as they come.
@@ -119,7 +133,7 @@ impl Unit {
                     }
                     (jump_size(opcode, far), false)
                 }
-                ItemKind::Align { align, most, .. } => (first_padding(item.offset + growth, align, most), true),
+                ItemKind::Align { align, most, .. } => (padding(item.offset + growth, align, most), true),
                 ItemKind::Leb { .. } => (1, false),
                 ItemKind::Space { count, unit, .. } => (
                     (self.constant_now(&count).unwrap_or(0).max(0) as u64).saturating_mul(unit.into()),
@@ -129,7 +143,6 @@ impl Unit {
             };
             let size = size.min(HUGE);
             let section = &mut self.sections[id as usize];
-            section.items[index].size = size;
             section.growth[index + 1] = growth + size;
             section.regions[index + 1] = section.regions[index] + u32::from(starts_region);
         }
@@ -164,6 +177,7 @@ impl Unit {
         let mut changed = false;
         for index in 0..count {
             let section = &mut self.sections[id as usize];
+            let before = section.item_size(index);
             section.growth[index] = section.growth[index].wrapping_add_signed(stretch);
             let item = section.items[index];
             let position = item.offset + section.growth[index];
@@ -182,11 +196,11 @@ impl Unit {
                 ItemKind::Leb { value, signed } => match self.constant(&value) {
                     Ok(value) if signed => sleb_size(value),
                     Ok(value) => uleb_size(value as u64),
-                    Err(_) => item.size,
+                    Err(_) => before,
                 },
                 ItemKind::Space { count, unit, .. } => match self.constant(&count) {
                     Ok(count) => (count.max(0) as u64).saturating_mul(unit.into()),
-                    Err(_) => item.size,
+                    Err(_) => before,
                 },
                 ItemKind::Org { target, .. } => match self.resolve(&target) {
                     Ok(Resolved::Constant(to)) => (to as u64).saturating_sub(position),
@@ -195,10 +209,9 @@ impl Unit {
                 },
             };
             let size = size.min(HUGE);
-            if size != item.size {
+            if size != before {
                 changed = true;
-                stretch += size as i64 - item.size as i64;
-                self.sections[id as usize].items[index].size = size;
+                stretch += size as i64 - before as i64;
             }
         }
         let last = &mut self.sections[id as usize].growth[count];
@@ -227,11 +240,8 @@ impl Unit {
         let mut found: alloc::vec::Vec<(u32, String)> = alloc::vec::Vec::new();
         for (id, section) in self.sections.iter().enumerate() {
             if section.size() > LARGEST && !section.is_nobits() {
-                let line = section
-                    .items
-                    .iter()
-                    .max_by_key(|item| item.size)
-                    .map_or(0, |item| item.line);
+                let largest = (0..section.items.len()).max_by_key(|&index| section.item_size(index));
+                let line = largest.map_or(0, |index| section.items[index].line);
                 found.push((line, String::from("the section is larger than 1 GiB")));
             }
             for (index, item) in section.items.iter().enumerate() {

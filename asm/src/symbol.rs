@@ -247,8 +247,8 @@ pub(crate) struct Symbols {
     text: Vec<u8>,
     all: Vec<Symbol>,
     values: Vec<Value>,
-    /// Open addressing, a power of two; 0 is free.
-    slots: Vec<SymbolId>,
+    /// Open addressing, a power of two: a symbol, and part of its name's hash in the high half; 0 is free.
+    slots: Vec<u64>,
     named: usize,
 }
 
@@ -265,12 +265,25 @@ const BLANK: Symbol = Symbol {
     weakref: false,
 };
 
-fn hash(name: &[u8]) -> usize {
-    use core::hash::Hasher;
-    let mut hasher = rustc_hash::FxHasher::default();
-    hasher.write(name);
-    let value = hasher.finish();
-    (value ^ value >> 32) as usize
+/// Eight bytes at a time; the last eight overlap those before.
+#[inline]
+fn hash(name: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut value = name.len() as u64;
+    let mut mix = |word: u64| value = (value.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    if let Some(last) = name.last_chunk::<8>() {
+        for word in name.as_chunks::<8>().0 {
+            mix(u64::from_le_bytes(*word));
+        }
+        mix(u64::from_le_bytes(*last));
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        mix(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+    } else {
+        mix(name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+    }
+    // Names of labels differ in a few digits; one more round spreads them over all bits.
+    value = (value ^ value >> 29).wrapping_mul(FACTOR);
+    value ^ value >> 32
 }
 
 impl Symbols {
@@ -326,27 +339,32 @@ impl Symbols {
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> Option<SymbolId> {
+        match self.slots[self.slot(name, hash(name))] {
+            0 => None,
+            entry => Some(entry as SymbolId),
+        }
+    }
+
+    /// The slot that has this name, or the free one where it belongs.
+    #[inline]
+    fn slot(&self, name: &[u8], hash: u64) -> usize {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(name) & mask;
+        let mut slot = hash as usize & mask;
         loop {
-            match self.slots[slot] {
-                0 => return None,
-                id if self.name(id) == name => return Some(id),
-                _ => slot = (slot + 1) & mask,
+            let entry = self.slots[slot];
+            if entry == 0 || ((entry ^ hash) >> 32 == 0 && self.name(entry as SymbolId) == name) {
+                return slot;
             }
+            slot = (slot + 1) & mask;
         }
     }
 
     /// The symbol of this name, made if it is not there yet.
     pub(crate) fn intern(&mut self, name: &[u8]) -> SymbolId {
-        let mask = self.slots.len() - 1;
-        let mut slot = hash(name) & mask;
-        loop {
-            match self.slots[slot] {
-                0 => break,
-                id if self.name(id) == name => return id,
-                _ => slot = (slot + 1) & mask,
-            }
+        let hash = hash(name);
+        let slot = self.slot(name, hash);
+        if self.slots[slot] != 0 {
+            return self.slots[slot] as SymbolId;
         }
         let id = self.all.len() as SymbolId;
         let start = self.text.len() as u32;
@@ -356,14 +374,15 @@ impl Symbols {
             anonymous: false,
             ..BLANK
         });
-        self.slots[slot] = id;
+        self.slots[slot] = hash >> 32 << 32 | u64::from(id);
         self.named += 1;
-        if self.named * 2 > self.slots.len() {
+        if self.named * 8 > self.slots.len() * 5 {
             self.grow();
         }
         id
     }
 
+    #[cold]
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
         self.slots = alloc::vec![0; mask + 1];
@@ -371,11 +390,12 @@ impl Symbols {
             if self.all[id as usize].anonymous {
                 continue;
             }
-            let mut slot = hash(self.name(id)) & mask;
+            let hash = hash(self.name(id));
+            let mut slot = hash as usize & mask;
             while self.slots[slot] != 0 {
                 slot = (slot + 1) & mask;
             }
-            self.slots[slot] = id;
+            self.slots[slot] = hash >> 32 << 32 | u64::from(id);
         }
     }
 

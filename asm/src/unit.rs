@@ -206,7 +206,30 @@ impl Unit {
     }
 
     /// The value with everything folded that can be at this point of the source; `None` if it is circular.
+    #[inline]
     pub(crate) fn fold(&self, value: &Value, depth: u32) -> Option<Value> {
+        if value.tree != 0 {
+            return self.fold_deep(value, depth);
+        }
+        match (self.symbols.get(value.plus).place, self.symbols.get(value.minus).place) {
+            (Place::Equal(_), _) | (_, Place::Equal(_)) => self.fold_deep(value, depth),
+            (
+                Place::Label { section, offset, item },
+                Place::Label {
+                    section: s,
+                    offset: o,
+                    item: i,
+                },
+            ) if section == s && item == i => Some(Value::constant(
+                value.addend.wrapping_add(offset as i64).wrapping_sub(o as i64),
+            )),
+            _ if value.plus == value.minus && value.plus != 0 => Some(Value::constant(value.addend)),
+            _ => Some(*value),
+        }
+    }
+
+    /// As [`Unit::fold`], through what symbols are set to.
+    fn fold_deep(&self, value: &Value, depth: u32) -> Option<Value> {
         if depth > DEEPEST {
             return None;
         }

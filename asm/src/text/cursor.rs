@@ -31,6 +31,22 @@ static CLASS: [u8; 256] = {
     class
 };
 
+/// The value of each hexadecimal digit; 16 and more for other bytes.
+pub(crate) static DIGIT: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = match byte as u8 {
+            b @ b'0'..=b'9' => b - b'0',
+            b @ b'a'..=b'f' => b - b'a' + 10,
+            b @ b'A'..=b'F' => b - b'A' + 10,
+            _ => 0xff,
+        };
+        byte += 1;
+    }
+    digits
+};
+
 /// Whether a name can start with this byte.
 pub(crate) fn starts_name(byte: u8) -> bool {
     CLASS[byte as usize] & NAME_START != 0
@@ -85,6 +101,13 @@ impl<'a> Cursor<'a> {
             self.pos += 1;
         }
         self.pos = (self.pos + 2).min(self.text.len());
+    }
+
+    /// Whether an operand ends right here, blanks aside that lie before an end.
+    #[inline]
+    pub(crate) fn ends_operand(&self) -> bool {
+        let byte = self.peek();
+        byte == b',' || CLASS[byte as usize] & END != 0 || self.is_eof()
     }
 
     /// Whether the statement ends here.

@@ -7,7 +7,7 @@ use super::{Assembler, Fail, fail, string};
 use crate::encode::FixupKind;
 use crate::layout::put_leb;
 use crate::relax::{sleb_size, uleb_size};
-use crate::section::{Fix, Item, ItemKind, Padding};
+use crate::section::{Fix, ItemKind, Padding};
 use crate::symbol::{Place, Value};
 
 /// Up to so many bytes of filling are written at once; more become an item.
@@ -213,13 +213,7 @@ impl Assembler<'_> {
                     put_leb(&mut section.bytes, value, signed, size as usize);
                 }
                 _ => {
-                    let offset = section.fixed_size();
-                    section.items.push(Item {
-                        offset,
-                        size: 1,
-                        kind: ItemKind::Leb { value, signed },
-                        line,
-                    });
+                    section.push_item(ItemKind::Leb { value, signed }, line);
                 }
             }
             if !cursor.eat(b',') {
@@ -299,13 +293,7 @@ impl Assembler<'_> {
             }
             _ => {
                 let count = known.map_or(count, Value::constant);
-                let offset = section.fixed_size();
-                section.items.push(Item {
-                    offset,
-                    size: 0,
-                    kind: ItemKind::Space { count, value, unit },
-                    line,
-                });
+                section.push_item(ItemKind::Space { count, value, unit }, line);
             }
         }
         Ok(())
@@ -316,13 +304,7 @@ impl Assembler<'_> {
         let line = self.line;
         let target = self.unit.fold(&target, 0).unwrap_or(target);
         let section = &mut self.unit.sections[self.current as usize];
-        let offset = section.fixed_size();
-        section.items.push(Item {
-            offset,
-            size: 0,
-            kind: ItemKind::Org { target, fill },
-            line,
-        });
+        section.push_item(ItemKind::Org { target, fill }, line);
         Ok(())
     }
 
@@ -368,7 +350,7 @@ impl Assembler<'_> {
             // A filling of one-byte nops means nops.
             None | Some(0x90) if section.is_code() && fill_size == 1 => Padding::Code,
             value => Padding::Value {
-                value: value.unwrap_or(0) as u64,
+                value: value.unwrap_or(0) as u32,
                 size: fill_size,
             },
         };
@@ -381,12 +363,7 @@ impl Assembler<'_> {
                 return Ok(());
             }
         }
-        section.items.push(Item {
-            offset,
-            size: 0,
-            kind: ItemKind::Align { align, most, padding },
-            line,
-        });
+        section.push_item(ItemKind::Align { align, most, padding }, line);
         Ok(())
     }
 
@@ -446,16 +423,14 @@ impl Assembler<'_> {
         let offset = bss.virtual_size;
         if align > 1 {
             let padding = Padding::Value { value: 0, size: 1 };
-            bss.items.push(Item {
-                offset,
-                size: 0,
-                kind: ItemKind::Align {
+            bss.push_item(
+                ItemKind::Align {
                     align,
                     most: 0,
                     padding,
                 },
-                line: 0,
-            });
+                0,
+            );
         }
         let item = bss.item_count();
         bss.virtual_size += size;

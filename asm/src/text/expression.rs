@@ -14,7 +14,10 @@ impl Assembler<'_> {
     /// An expression.
     #[inline]
     pub(crate) fn expression(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Fail> {
-        let value = self.term(cursor, 0)?;
+        let value = match plain_number(cursor) {
+            Some(number) => Value::constant(number),
+            None => self.term(cursor, 0)?,
+        };
         cursor.skip_space();
         match cursor.peek() {
             b',' | b'(' | b'\n' | b')' | b'#' => Ok(value),
@@ -23,8 +26,15 @@ impl Assembler<'_> {
     }
 
     /// An expression that has to be a number by now.
+    #[inline]
     pub(crate) fn number(&mut self, cursor: &mut Cursor<'_>) -> Result<i64, Fail> {
         let start = *cursor;
+        if let Some(number) = plain_number(cursor) {
+            if cursor.ends_operand() {
+                return Ok(number);
+            }
+            *cursor = start;
+        }
         let value = self.expression(cursor)?;
         match self.unit.constant_now(&value) {
             Some(number) => Ok(number),
@@ -270,12 +280,6 @@ impl Assembler<'_> {
         }
         let text = &cursor.text[start..end];
         cursor.pos = end;
-        let small = text.len() < 19 && text[0] != b'0' || text.len() == 1;
-        if small && text.iter().all(u8::is_ascii_digit) {
-            return Ok(Value::constant(
-                text.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0')),
-            ));
-        }
         if let Some(value) = parse_number(text, self.intel) {
             return Ok(Value::constant(value as i64));
         }
@@ -320,6 +324,37 @@ impl Assembler<'_> {
         self.dollar.insert(number, id);
         id
     }
+}
+
+/// A decimal or hexadecimal number of 60 bits or less with nothing of a name behind it, as most are. Takes nothing
+/// where there is none.
+#[inline]
+fn plain_number(cursor: &mut Cursor<'_>) -> Option<i64> {
+    let text = cursor.text.get(cursor.pos..).unwrap_or_default();
+    let (start, radix, most) = match text {
+        [b'0', b'x', ..] => (2, 16, 15),
+        [b'1'..=b'9', ..] => (0, 10, 18),
+        [b'0', ..] => (0, 10, 1),
+        _ => return None,
+    };
+    let mut value = 0;
+    let mut len = start;
+    for &byte in &text[start..] {
+        let digit = i64::from(super::cursor::DIGIT[byte as usize]);
+        if digit >= radix {
+            break;
+        }
+        len += 1;
+        if len - start > most {
+            return None;
+        }
+        value = value * radix + digit;
+    }
+    if len == start || text.get(len).is_some_and(|&byte| in_name(byte)) {
+        return None;
+    }
+    cursor.pos += len;
+    Some(value)
 }
 
 /// A number in any of the notations; `None` if it is none or does not fit 64 bits.
