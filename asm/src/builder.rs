@@ -108,7 +108,7 @@ impl Builder {
     /// Nothing yet; what is added goes to `.text`.
     #[must_use]
     pub fn new() -> Self {
-        let mut unit = Unit::new();
+        let mut unit = Unit::new(0);
         unit.sections.push(Section::new(
             b".text",
             elf::SHT_PROGBITS,

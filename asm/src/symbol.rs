@@ -287,12 +287,14 @@ fn hash(name: &[u8]) -> u64 {
 }
 
 impl Symbols {
-    pub(crate) fn new() -> Self {
+    /// No symbols, and room for about so many names.
+    pub(crate) fn new(names: usize) -> Self {
+        let slots = (names + names / 2).next_power_of_two().clamp(256, 1 << 22);
         Self {
             text: Vec::new(),
             all: alloc::vec![BLANK],
             values: alloc::vec![Value::constant(0)],
-            slots: alloc::vec![0; 1024],
+            slots: alloc::vec![0; slots],
             named: 0,
         }
     }

@@ -45,13 +45,17 @@ pub(crate) enum Unresolved {
     NotConstant(Resolved),
 }
 
+/// How many bytes of source there are for each symbol, roughly, in what compilers write.
+const BYTES_PER_SYMBOL: usize = 128;
+
 /// Deeper `.set` chains and expressions than this are taken to be circular.
 const DEEPEST: u32 = 64;
 
 impl Unit {
-    pub(crate) fn new() -> Self {
+    /// A unit without sections, for a source of this size.
+    pub(crate) fn new(source_bytes: usize) -> Self {
         Self {
-            symbols: Symbols::new(),
+            symbols: Symbols::new(source_bytes / BYTES_PER_SYMBOL),
             sections: Vec::new(),
             trees: Vec::new(),
             problems: Vec::new(),

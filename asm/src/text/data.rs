@@ -24,7 +24,10 @@ impl Assembler<'_> {
         loop {
             cursor.skip_space();
             let start = cursor.pos;
-            let value = self.expression(cursor)?;
+            let value = match super::expression::literal(cursor) {
+                Some(number) => Value::constant(number),
+                None => self.expression(cursor)?,
+            };
             if let Err(error) = self.put(value, size) {
                 cursor.pos = start;
                 return Err(error);
@@ -43,7 +46,6 @@ impl Assembler<'_> {
         };
         let line = self.line;
         let section = &mut self.unit.sections[self.current as usize];
-        let bits = u32::from(size) * 8;
         if let Some(constant) = value.as_constant() {
             if section.is_nobits() {
                 if constant != 0 {
@@ -53,10 +55,13 @@ impl Assembler<'_> {
                 return Ok(());
             }
             // A value that does not fit is cut off, as GNU as does with a warning.
-            let _ = bits;
-            section
-                .bytes
-                .extend_from_slice(&constant.to_le_bytes()[..size.min(8) as usize]);
+            let bytes = constant.to_le_bytes();
+            match size {
+                1 => section.bytes.push(bytes[0]),
+                4 => section.bytes.extend_from_slice(&bytes[..4]),
+                8 => section.bytes.extend_from_slice(&bytes),
+                _ => section.bytes.extend_from_slice(&bytes[..size.min(8) as usize]),
+            }
             return Ok(());
         }
         let fix = Fix {
@@ -199,8 +204,13 @@ impl Assembler<'_> {
     /// `.uleb128`, `.sleb128`
     pub(super) fn lebs(&mut self, cursor: &mut Cursor<'_>, signed: bool) -> Result<(), Fail> {
         loop {
-            let value = self.expression(cursor)?;
-            let value = self.unit.fold(&value, 0).unwrap_or(value);
+            let value = match super::expression::literal(cursor) {
+                Some(number) => Value::constant(number),
+                None => {
+                    let value = self.expression(cursor)?;
+                    self.unit.fold(&value, 0).unwrap_or(value)
+                }
+            };
             let line = self.line;
             let section = &mut self.unit.sections[self.current as usize];
             match value.as_constant() {

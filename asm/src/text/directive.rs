@@ -86,7 +86,7 @@ impl Assembler<'_> {
         let word = match cursor.peek() {
             b'@' | b'%' | b'#' => {
                 cursor.pos += 1;
-                cursor.name().to_vec()
+                cursor.name().into()
             }
             _ => string::name_or_quoted(cursor)?,
         };

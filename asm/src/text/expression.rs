@@ -29,11 +29,8 @@ impl Assembler<'_> {
     #[inline]
     pub(crate) fn number(&mut self, cursor: &mut Cursor<'_>) -> Result<i64, Fail> {
         let start = *cursor;
-        if let Some(number) = plain_number(cursor) {
-            if cursor.ends_operand() {
-                return Ok(number);
-            }
-            *cursor = start;
+        if let Some(number) = literal(cursor) {
+            return Ok(number);
         }
         let value = self.expression(cursor)?;
         match self.unit.constant_now(&value) {
@@ -324,6 +321,18 @@ impl Assembler<'_> {
         self.dollar.insert(number, id);
         id
     }
+}
+
+/// A plain number that is a whole operand. Takes nothing where there is none.
+#[inline]
+pub(super) fn literal(cursor: &mut Cursor<'_>) -> Option<i64> {
+    let start = cursor.pos;
+    let number = plain_number(cursor)?;
+    if cursor.ends_operand() {
+        return Some(number);
+    }
+    cursor.pos = start;
+    None
 }
 
 /// A decimal or hexadecimal number of 60 bits or less with nothing of a name behind it, as most are. Takes nothing

@@ -268,7 +268,10 @@ impl Assembler<'_> {
     }
 
     pub(super) fn find_macro(&self, name: &[u8]) -> Option<Rc<Macro>> {
-        self.macros.get(&name.to_ascii_lowercase()[..]).cloned()
+        if name.iter().any(u8::is_ascii_uppercase) {
+            return self.macros.get(&name.to_ascii_lowercase()[..]).cloned();
+        }
+        self.macros.get(name).cloned()
     }
 
     /// Reads the arguments, and then the body with them in place.

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 /// Words of a line that is kept; longer ones are rare.
 const WORDS: usize = 5;
 const LONGEST: usize = WORDS * 8;
-/// A power of two; together the entries fit the second-level cache.
-const ENTRIES: usize = 1 << 13;
+/// A power of two; together the entries fit a second-level cache. A line is in one of two entries.
+const ENTRIES: usize = 1 << 14;
 /// Bytes of an entry's instruction; one is never longer than 15.
 pub(super) const BYTES: usize = 16;
 
@@ -95,14 +95,18 @@ impl Memo {
     /// The bytes of a line, and how many of them count.
     #[inline]
     pub(super) fn find(&self, key: &Key) -> Option<(&[u8; BYTES], usize)> {
-        let entry = self.entries.get(key.hash)?;
-        (entry.line == key.line && entry.tag == key.tag).then_some((&entry.bytes, entry.len as usize))
+        let two = [self.entries.get(key.hash)?, self.entries.get(key.hash ^ 1)?];
+        let is_it = |entry: &&Entry| entry.line == key.line && entry.tag == key.tag;
+        let entry = two.into_iter().find(is_it)?;
+        Some((&entry.bytes, entry.len as usize))
     }
 
     pub(super) fn keep(&mut self, key: &Key, bytes: &[u8]) {
         if self.entries.is_empty() {
             self.entries = alloc::vec![FREE; ENTRIES].into_boxed_slice();
         }
+        // The line that was here goes to the other entry, and the one that was there is forgotten.
+        self.entries.swap(key.hash, key.hash ^ 1);
         let entry = &mut self.entries[key.hash];
         entry.line = key.line;
         entry.tag = key.tag;

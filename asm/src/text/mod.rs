@@ -40,6 +40,8 @@ pub struct Options {
     pub include_dirs: Vec<PathBuf>,
     /// Symbols set beforehand.
     pub defines: Vec<(String, i64)>,
+    /// Line tables are of DWARF 5 even where nothing in the source asks for that, as with GNU as's `--gdwarf-5`.
+    pub dwarf5: bool,
 }
 
 /// One thing wrong with the source.
@@ -101,8 +103,8 @@ impl core::error::Error for Errors {}
 /// # Errors
 /// Everything that is wrong with the source, up to a limit.
 pub fn assemble(source: impl AsRef<[u8]>, options: &Options) -> Result<Vec<u8>, Errors> {
-    let mut assembler = Assembler::new(options);
-    assembler.begin(source.as_ref());
+    let mut assembler = Assembler::new(source.as_ref(), options);
+    assembler.begin();
     assembler.finish()
 }
 
@@ -189,8 +191,8 @@ pub(crate) struct Assembler<'o> {
 }
 
 impl<'o> Assembler<'o> {
-    pub(crate) fn new(options: &'o Options) -> Self {
-        let mut unit = Unit::new();
+    pub(crate) fn new(source: &'o [u8], options: &'o Options) -> Self {
+        let mut unit = Unit::new(source.len());
         let rw = elf::SHF_ALLOC | elf::SHF_WRITE;
         unit.sections.push(Section::new(
             b".text",
@@ -205,7 +207,7 @@ impl<'o> Assembler<'o> {
         }
         Self {
             options,
-            source: b"",
+            source,
             unit,
             current: 0,
             previous: None,
@@ -236,14 +238,13 @@ impl<'o> Assembler<'o> {
         }
     }
 
-    fn begin(&mut self, source: &'o [u8]) {
+    fn begin(&mut self) {
         let name = if self.options.file_name.is_empty() {
             "<source>"
         } else {
             &self.options.file_name
         };
-        self.source = source;
-        self.read_input(name, source);
+        self.read_input(name, self.source);
         if !self.conditions.is_empty() {
             self.report_line(self.next_line.saturating_sub(1), "this source ends within an .if");
         }
@@ -379,7 +380,7 @@ impl<'o> Assembler<'o> {
                         self.define_label(name)?;
                         continue;
                     }
-                    b' ' | b'\t' => {
+                    b' ' | b'\t' if matches!(cursor.peek_at(1), b' ' | b'\t' | b'=' | b':' | b'/') => {
                         let mut ahead = *cursor;
                         ahead.skip_space();
                         if ahead.peek() == b':' && !self.intel {

@@ -8,7 +8,11 @@ use crate::compile::Cache;
 
 /// What another assembler makes of a file.
 pub(crate) enum Reference {
-    Gnu(Vec<u8>),
+    Gnu {
+        object: Vec<u8>,
+        /// It had to be told of DWARF 5.
+        dwarf5: bool,
+    },
     /// GNU as does not take it.
     Llvm(Vec<u8>),
     /// No assembler takes it; the message is GNU as's.
@@ -22,13 +26,13 @@ pub(crate) enum Reference {
 pub(crate) fn reference(path: &Path, source: &[u8], cache: &Cache) -> Result<Reference, String> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let include = vec![format!("-I{}", folder.display())];
-    let made = cache.made("as", &include, path, "reference", |file| {
+    let made = cache.made("as", &include, path, "reference.o", |file| {
         let plain = file.with_extension("s");
         fs::write(&plain, without_addrsig(source)).map_err(|e| e.to_string())?;
         let mut message = String::new();
-        for dwarf in [None, Some("--gdwarf-5")] {
+        for (dwarf, letter) in [(None, b'G'), (Some("--gdwarf-5"), b'5')] {
             match run(Command::new("as").args(dwarf).args(&include).arg("-o").arg(file).arg(&plain)) {
-                Ok(()) => return mark(file, b'G'),
+                Ok(()) => return mark(file, letter),
                 Err(error) => message = error,
             }
         }
@@ -41,7 +45,10 @@ pub(crate) fn reference(path: &Path, source: &[u8], cache: &Cache) -> Result<Ref
     })?;
     let mut data = fs::read(&made).map_err(|e| format!("{}: {e}", made.display()))?;
     Ok(match data.first() {
-        Some(b'G') => Reference::Gnu(data.split_off(1)),
+        Some(letter @ (b'G' | b'5')) => Reference::Gnu {
+            dwarf5: *letter == b'5',
+            object: data.split_off(1),
+        },
         Some(b'L') => Reference::Llvm(data.split_off(1)),
         _ => Reference::Refused(String::from_utf8_lossy(&data[1..]).into_owned()),
     })
