@@ -116,7 +116,7 @@ impl Builder {
     /// Nothing yet; what is added goes to `.text`.
     #[must_use]
     pub fn new() -> Self {
-        let mut unit = Unit::new();
+        let mut unit = Unit::new(0);
         unit.sections.push(Section::new(
             b".text",
             elf::SHT_PROGBITS,
@@ -252,7 +252,6 @@ impl Builder {
         let offset = self.position();
         self.section_mut().items.push(Item {
             offset,
-            size: 2,
             kind: ItemKind::Jump {
                 opcode,
                 long: false,
@@ -307,14 +306,10 @@ impl Builder {
         } else {
             Padding::Value { value: 0, size: 1 }
         };
+        let most = 0;
         section.items.push(Item {
             offset,
-            size: 0,
-            kind: ItemKind::Align {
-                align,
-                most: 0,
-                padding,
-            },
+            kind: ItemKind::Align { align, most, padding },
             line: 0,
         });
     }

@@ -70,6 +70,7 @@ mod error;
 mod form;
 mod inst;
 mod instructions;
+mod jumps;
 mod layout;
 mod nop;
 mod operand;

@@ -1,25 +1,41 @@
 //! Instruction statements: prefixes, mnemonic, operands; and where their bytes go.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, starts_name};
 use super::{Assembler, Fail, fail};
 use crate::encode::{Encoded, FixupKind, encode};
 use crate::inst::{Hints, Inst, Prefixes, Syntax};
 use crate::operand::{DispSize, Operand, Symbolic};
 use crate::row::{Mnemonic, flag};
-use crate::section::{Fix, Item, ItemKind};
+use crate::section::Fix;
 use crate::symbol::{Operator, Value};
+
+/// `call` and `jmp` with 32 bits, `jmp` with 8.
+const CALL: u8 = 0xe8;
+const JMP: u8 = 0xe9;
+const SHORT_JMP: u8 = 0xeb;
+
+/// The 8-bit form of a jump's opcode.
+fn short_opcode(long: u8) -> u8 {
+    if long == JMP { SHORT_JMP } else { long - 0x10 }
+}
 
 /// The longest mnemonic with a suffix.
 const LONGEST: usize = 32;
 
 /// What a line says before the mnemonic.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Before {
     prefixes: Prefixes,
     hints: Hints,
     disp: DispSize,
     /// A segment prefix by itself: the register's number plus one.
     segment: u8,
+}
+
+impl Before {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A mnemonic as written: as it stands, and less a size suffix.
@@ -84,6 +100,13 @@ impl Assembler<'_> {
         if cursor.peek() == b',' {
             branch_hint(cursor, &mut before)?;
         }
+        if let Some(mnemonic) = found.exact
+            && before.is_empty()
+            && mnemonic.is_branch()
+            && self.plain_branch(cursor, mnemonic)?
+        {
+            return Ok(());
+        }
         self.finish_instruction(cursor, &found, &before, start)
     }
 
@@ -106,6 +129,51 @@ impl Assembler<'_> {
             found.suffix_first = lower == b"movq";
         }
         found
+    }
+
+    /// `jmp`, `jcc` or `call` and the name of a symbol, which most branches are. Returns whether it was one.
+    fn plain_branch(&mut self, cursor: &mut Cursor<'_>, mnemonic: Mnemonic) -> Result<bool, Fail> {
+        let row = mnemonic.row();
+        let is_jump = row.flags & flag::RELAX != 0;
+        cursor.skip_space();
+        // In Intel syntax other names may be registers or keywords.
+        let named = cursor.peek() == b'.' || (!self.intel && starts_name(cursor.peek()));
+        if !named || !(is_jump || row.opcode == CALL) {
+            return Ok(false);
+        }
+        let start = *cursor;
+        let value = self.expression(cursor)?;
+        let value = self.unit.fold(&value, 0).unwrap_or(value);
+        let branches = matches!(value.operator, Operator::None | Operator::Plt);
+        if value.as_constant().is_some() || !branches || !cursor.at_end() {
+            *cursor = start;
+            return Ok(false);
+        }
+        if self.lines.pending {
+            self.line_entry();
+        }
+        let line = self.line;
+        let section = &mut self.unit.sections[self.current as usize];
+        if section.is_nobits() {
+            return fail("instructions in a section without bytes");
+        }
+        section.has_code = true;
+        if is_jump {
+            section.push_jump(short_opcode(row.opcode), value, line);
+            return Ok(true);
+        }
+        section.bytes.extend([CALL, 0, 0, 0, 0]);
+        section.fixes.push(Fix {
+            offset: section.bytes.len() as u64 - 4,
+            value,
+            item: section.items.len() as u32,
+            line,
+            size: 4,
+            to_end: 4,
+            relaxable: 0,
+            kind: FixupKind::Branch,
+        });
+        Ok(true)
     }
 
     fn finish_instruction(
@@ -221,6 +289,23 @@ impl Assembler<'_> {
         }
     }
 
+    /// Appends an instruction whose bytes are known.
+    #[inline]
+    pub(super) fn emit_known(&mut self, bytes: &[u8; super::memo::BYTES], len: usize) -> Result<(), Fail> {
+        if self.lines.pending {
+            self.line_entry();
+        }
+        let section = &mut self.unit.sections[self.current as usize];
+        if section.is_nobits() {
+            return fail("instructions in a section without bytes");
+        }
+        section.has_code = true;
+        // A copy of a size that the compiler knows, and the rest of it taken off again.
+        section.bytes.extend_from_slice(bytes);
+        section.bytes.truncate(section.bytes.len() - (bytes.len() - len));
+        Ok(())
+    }
+
     /// Appends an instruction to the section.
     #[inline]
     fn emit(&mut self, inst: &Inst, encoded: &Encoded) -> Result<(), Fail> {
@@ -238,34 +323,23 @@ impl Assembler<'_> {
             && target.symbolic.is_some()
             && !inst.hints.has(Hints::DISP32)
         {
-            let opcode = if inst.mnemonic.row().opcode == 0xe9 {
-                0xeb
-            } else {
-                inst.mnemonic.row().opcode - 0x10
-            };
+            let opcode = short_opcode(inst.mnemonic.row().opcode);
             // Everything before the opcode: `bnd`, `notrack`, branch hints.
-            let lead = encoded.bytes().len() - if opcode == 0xeb { 5 } else { 6 };
+            let lead = encoded.bytes().len() - if opcode == SHORT_JMP { 5 } else { 6 };
             section.bytes.extend_from_slice(&encoded.bytes()[..lead]);
             let value = self.values[target.symbolic.0 as usize - 1];
             let target = Value {
                 addend: target.value,
                 ..value
             };
-            let offset = section.bytes.len() as u64;
-            section.items.push(Item {
-                offset,
-                size: 2,
-                kind: ItemKind::Jump {
-                    opcode,
-                    long: false,
-                    target,
-                },
-                line,
-            });
+            section.push_jump(opcode, target, line);
             return Ok(());
         }
         let offset = section.bytes.len() as u64;
         section.bytes.extend_from_slice(encoded.bytes());
+        if encoded.fixups().is_empty() {
+            self.known_len = encoded.bytes().len();
+        }
         let item = section.items.len() as u32;
         for fixup in encoded.fixups() {
             let value = match fixup.symbolic.0 {
