@@ -6,6 +6,8 @@ mod debug;
 mod elf_image;
 mod error;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod image;
 mod input;
 mod layout;
