@@ -1,9 +1,10 @@
 //! Binding the names of one load: to earlier modules, to defined addresses, to the host.
 
-use restub_loader::{Request, Resolver, Target, TargetKind};
+use restub_loader::{Memory, MemoryError, Own, Rebind, Request, Resolver, Target, TargetKind, Window};
 use rustc_hash::FxHashMap;
 
 use crate::host::Host;
+use crate::rebind::Rebinding;
 use crate::state::{Entry, ModuleId};
 use crate::{builtins, libraries, tls};
 
@@ -16,6 +17,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) defaults: bool,
     /// The modules bound to, some of them more than once.
     pub(crate) uses: Vec<ModuleId>,
+    /// In a session with stubs.
+    pub(crate) rebinding: Option<Rebinding<'a>>,
 }
 
 impl Resolver for Binder<'_> {
@@ -23,7 +26,14 @@ impl Resolver for Binder<'_> {
         if self.symbols.is_empty() {
             return None;
         }
-        let entry = self.symbols.get(std::str::from_utf8(name).ok()?)?;
+        let name = std::str::from_utf8(name).ok()?;
+        let entry = self.symbols.get(name)?;
+        if let Some(rebinding) = &mut self.rebinding {
+            if let Some(function) = entry.function {
+                return Some(rebinding.call(function, entry.target.size));
+            }
+            rebinding.note_constant(name, entry);
+        }
         if self.uses.last() != Some(&entry.module) {
             self.uses.push(entry.module);
         }
@@ -54,6 +64,23 @@ impl Resolver for Binder<'_> {
             .find(name, version, request.fixed_offset)
             .or_else(|| self.find_hidden(name))
             .or_else(|| self.find_in_default(name, &request))
+    }
+
+    fn rebinds(&self) -> bool {
+        self.rebinding.is_some()
+    }
+
+    fn rebind(&mut self, definitions: &[Own<'_>]) -> Vec<Rebind> {
+        match &mut self.rebinding {
+            Some(rebinding) => rebinding.decide(definitions, self.symbols, &mut self.uses),
+            None => vec![Rebind::Own; definitions.len()],
+        }
+    }
+
+    fn stub(&mut self, name: &[u8], window: Window, memory: &mut dyn Memory) -> Result<u64, MemoryError> {
+        let rebinding = self.rebinding.as_mut();
+        let rebinding = rebinding.ok_or(MemoryError::Refused("the session has no stubs"))?;
+        rebinding.take_stub(name, window, memory)
     }
 }
 

@@ -1,5 +1,9 @@
 //! What can go wrong in a session.
 
+use std::time::Duration;
+
+use crate::replace::Refusal;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,6 +34,29 @@ pub enum Error {
         /// The modules that are bound to it.
         users: Vec<String>,
     },
+    /// The session was built without stubs.
+    #[error("functions can be replaced only in a session with stubs")]
+    NoStubs,
+    /// A replacement is refused, for every one of these reasons.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
+    /// Pinned threads did not finish in time.
+    #[error("{} did not finish within {limit:?}", pinned.as_deref().unwrap_or("a pinned thread"))]
+    Drain {
+        /// How long they had.
+        limit: Duration,
+        /// The thread that has been pinned for longest.
+        pinned: Option<String>,
+    },
+    /// The calling thread is replacing or unloading a module already: its constructors or destructors may not do that.
+    #[error("a constructor or destructor may not replace or unload modules")]
+    Nested,
+    /// Nothing is there that could come back.
+    #[error("{0}")]
+    NoRollback(String),
+    /// Threads could not be scanned.
+    #[error("memory cannot be reclaimed: {0}")]
+    Scan(#[from] restub_stubs::ScanError),
 }
 
 impl From<restub_loader::MemoryError> for Error {

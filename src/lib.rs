@@ -36,22 +36,39 @@ mod error;
 mod fork;
 mod function;
 mod host;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "sessions without stubs have no lazy functions")
+)]
+mod lazy;
 mod libraries;
 mod library_tls;
+mod made;
 mod memory;
 mod perf;
+mod pin;
+mod rebind;
+mod replace;
+mod retire;
 mod run;
 mod session;
 mod state;
+mod stubs;
 mod tls;
 mod unwind;
 
 pub use error::{Error, Result};
 pub use function::{Function, FunctionPointer};
+pub use lazy::{LazyError, LazyFailure, LazyHook};
 pub use memory::Protection;
+pub use pin::Pin;
+pub use replace::{Change, Consistency, Constructors, Data, Refusal, Replace, Report, What};
 pub use restub_loader as loader;
-pub use session::{Builder, Session, Stats, Symbol, host_symbol};
+pub use restub_stubs::{OldestGuard, ReclaimStats, ScanOptions, ScanReport, Slot, UnboundCall};
+pub use retire::{Collected, Reclaim};
+pub use session::{Builder, Linkage, Session, Stats, Symbol, host_symbol};
 pub use state::ModuleId;
+pub use stubs::{Version, VersionState};
 pub use tls::STATIC_RESERVE_BYTES;
 
 /// Has the example of the README compiled.

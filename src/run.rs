@@ -142,6 +142,8 @@ pub(crate) unsafe fn construct(image: &Image, arguments: &Arguments) {
 pub(crate) struct Finalizer {
     fini: Vec<FunctionArray>,
     dso_handle: Option<u64>,
+    /// What the arrays would destroy was constructed by another module.
+    without_arrays: AtomicBool,
     done: AtomicBool,
 }
 
@@ -150,6 +152,7 @@ impl Finalizer {
         Arc::new(Finalizer {
             fini: image.fini.clone(),
             dso_handle: image.dso_handle,
+            without_arrays: AtomicBool::new(false),
             done: AtomicBool::new(false),
         })
     }
@@ -170,6 +173,11 @@ impl Finalizer {
         unsafe { __cxa_atexit(at_exit, argument, ptr::null_mut()) };
     }
 
+    /// Has only what the image registers itself run, since its constructors do not.
+    pub(crate) fn leave_arrays_out(&self) {
+        self.without_arrays.store(true, Ordering::Relaxed);
+    }
+
     /// Runs `.fini_array` and `.dtors` backwards, and then what the image registered with `__cxa_atexit`.
     ///
     /// # Safety
@@ -179,7 +187,12 @@ impl Finalizer {
         if self.done.swap(true, Ordering::AcqRel) {
             return;
         }
-        for array in self.fini.iter().rev() {
+        let arrays = if self.without_arrays.load(Ordering::Relaxed) {
+            &[][..]
+        } else {
+            &self.fini
+        };
+        for array in arrays.iter().rev() {
             let functions: Vec<u64> = pointers(array).collect();
             for address in functions.into_iter().rev() {
                 // SAFETY: a word of the image's array, which the author filled with functions of this type.
@@ -195,8 +208,17 @@ impl Finalizer {
     }
 }
 
+/// What messages call a module: by its first object.
+pub(crate) fn module_name(objects: &[String]) -> String {
+    match objects {
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+        [] => "empty module".into(),
+    }
+}
+
 /// The functions of an array in the order in which they run at the start; 0 and -1 are placeholders (gABI).
-fn pointers(array: &FunctionArray) -> impl Iterator<Item = u64> {
+pub(crate) fn pointers(array: &FunctionArray) -> impl Iterator<Item = u64> {
     let (address, count, backwards) = (array.address, array.count, array.backwards);
     (0..count).filter_map(move |index| {
         let index = if backwards { count - 1 - index } else { index };

@@ -1,11 +1,14 @@
 //! The session: modules that are loaded into this process, and the symbols that they define.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsString, c_int};
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use restub_loader::{Detail, Image, Input, Limits, Options, SymbolKind, TargetKind};
+use restub_stubs::{ReclaimStats, Reclaimer, Slot, UnboundCall};
 use rustc_hash::FxHashMap;
 
 use crate::binder::Binder;
@@ -14,10 +17,15 @@ use crate::fork::Operation;
 use crate::function::{Function, FunctionPointer};
 use crate::host::{self, Host};
 use crate::memory::{ProcessMemory, Protection};
-use crate::run::{self, Arguments, Finalizer};
-use crate::state::{Module, ModuleId, State};
+use crate::pin::Gate;
+use crate::rebind::{Outcome, Purpose, Rebinding};
+use crate::replace::pause;
+use crate::retire::{Reclaim, Retired};
+use crate::run::{self, Arguments};
+use crate::state::{ModuleId, State};
+use crate::stubs::{Stubs, UnboundHook, Version, VersionState};
 use crate::unwind::UnwindTables;
-use crate::{builtins, libraries, perf};
+use crate::{builtins, libraries};
 
 /// How a session behaves; [`Session::builder`] makes one.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +38,32 @@ pub struct Builder {
     default_libraries: bool,
     finalize_at_exit: bool,
     arguments: Option<Vec<OsString>>,
+    linkage: Linkage,
+    slot: Option<Slot>,
+    own_directly: bool,
+    versions: usize,
+    reclaim: Reclaim,
+    on_unbound: Option<Hook>,
+}
+
+/// How modules call each other's functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Linkage {
+    /// Directly, as a linker binds them: nothing is between a caller and a function. Modules can be unloaded.
+    #[default]
+    Direct,
+    /// Through stubs: functions can be [replaced](Session::replace) while they are called.
+    Stubs,
+}
+
+/// See [`Builder::on_unbound`].
+#[derive(Clone)]
+struct Hook(UnboundHook);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook(..)")
+    }
 }
 
 impl Builder {
@@ -94,6 +128,51 @@ impl Builder {
         self
     }
 
+    /// How modules call each other's functions; [`Linkage::Direct`] by default.
+    #[must_use]
+    pub fn linkage(mut self, linkage: Linkage) -> Self {
+        self.linkage = linkage;
+        self
+    }
+
+    /// The layout of stubs. By default [`Slot::Inline`], or [`Slot::Split`] where code is in
+    /// [private](Protection::Private) memory, which allows no other.
+    #[must_use]
+    pub fn slot(mut self, slot: Slot) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
+    /// Whether objects call their own functions directly: faster by the stub's jump, but then a function can be
+    /// replaced for its own object's calls only together with that object. Not by default.
+    #[must_use]
+    pub fn own_calls_directly(mut self, directly: bool) -> Self {
+        self.own_directly = directly;
+        self
+    }
+
+    /// How many superseded versions of a module are kept for a [rollback](Session::rollback); none by default.
+    #[must_use]
+    pub fn versions(mut self, versions: usize) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// How the session knows that no thread can be in a superseded module; [`Reclaim::Epochs`] by default.
+    #[must_use]
+    pub fn reclaim(mut self, reclaim: Reclaim) -> Self {
+        self.reclaim = reclaim;
+        self
+    }
+
+    /// Called when a function is called that has no definition any more; the process is aborted if it returns. By default
+    /// the function's name goes to standard error first.
+    #[must_use]
+    pub fn on_unbound(mut self, hook: impl Fn(&UnboundCall<'_>) + Send + Sync + 'static) -> Self {
+        self.on_unbound = Some(Hook(Arc::new(hook)));
+        self
+    }
+
     /// Makes the session. Address space is reserved by the first load.
     #[must_use]
     pub fn build(self) -> Session {
@@ -108,7 +187,10 @@ impl Builder {
             host,
             modules: BTreeMap::new(),
             symbols: FxHashMap::default(),
-            shadowed: Vec::new(),
+            spares: FxHashMap::default(),
+            superseded: BTreeSet::new(),
+            turn: None,
+            stubs: (self.linkage == Linkage::Stubs).then(|| self.stubs(protection)),
             absolutes: FxHashMap::default(),
             next_module: 0,
             tried: Vec::new(),
@@ -118,7 +200,19 @@ impl Builder {
             options: self,
             arguments,
             fallbacks: OnceLock::new(),
+            reclaimer: Reclaimer::new(),
+            gate: Gate::default(),
+            retired: AtomicUsize::new(0),
         }
+    }
+
+    fn stubs(&self, protection: Protection) -> Stubs {
+        let default = match protection {
+            Protection::Private => Slot::Split,
+            _ => Slot::Inline,
+        };
+        let hook = self.on_unbound.as_ref().map(|hook| Arc::clone(&hook.0));
+        Stubs::new(self.slot.unwrap_or(default), hook)
     }
 }
 
@@ -135,12 +229,17 @@ pub struct Session {
     options: Builder,
     arguments: Arguments,
     fallbacks: OnceLock<Vec<Input<'static>>>,
+    reclaimer: Reclaimer<Retired>,
+    gate: Gate,
+    /// Items that have been retired and not reclaimed.
+    retired: AtomicUsize,
 }
 
 /// A symbol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Symbol {
-    /// The address; for thread-local variables the offset in the module's block.
+    /// The address; for thread-local variables the offset in the module's block. For functions of a session with stubs it
+    /// is that of the stub, which stays the same.
     pub address: u64,
     /// The size in bytes.
     pub size: u64,
@@ -151,7 +250,8 @@ pub struct Symbol {
 }
 
 /// What a session holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Loaded modules.
     pub modules: usize,
@@ -161,6 +261,14 @@ pub struct Stats {
     pub image_bytes: u64,
     /// Reserved address ranges.
     pub arenas: usize,
+    /// Stubs.
+    pub stubs: usize,
+    /// Those of them that lead to no definition.
+    pub unbound_stubs: usize,
+    /// Bytes of stubs.
+    pub stub_bytes: u64,
+    /// Modules and stubs that were given up, those of them that have been freed, and the oldest pin, which holds the rest.
+    pub reclaim: ReclaimStats,
 }
 
 impl Session {
@@ -190,45 +298,17 @@ impl Session {
     /// The objects' constructors run here, and their code later, with all the powers of this process. The caller
     /// trusts it, and no thread runs it or uses its addresses once the module is unloaded or the session dropped.
     pub unsafe fn load(&self, inputs: &[Input<'_>]) -> Result<ModuleId> {
+        self.reclaim_some();
         let mut state = self.lock();
-        state.host.refresh();
-        let detail = if self.options.gdb || self.options.perf {
-            Detail::Full
-        } else {
-            self.options.detail
-        };
-        let options = Options {
-            detail,
-            debug: self.options.gdb,
-            limits: self.options.limits,
-            ..Options::default()
-        };
-        let (mut image, uses) = self.link(&mut state, inputs, &options)?;
-        let prepared = state.check_duplicates(&image).and_then(|()| {
-            // SAFETY: the caller trusts the code.
-            unsafe { state.prepare(&image) }
-        });
-        if let Err(error) = prepared {
-            state.release(&image);
+        // SAFETY: the caller's promise.
+        let made = unsafe { self.make(&mut state, inputs, Purpose::Load) }?;
+        let aims = state.aims_of(&made);
+        if let Err(error) = state.aim(&aims) {
+            state.unmake(made);
             return Err(error);
         }
-        let finalizer = Finalizer::new(&image);
-        if let Some((address, _)) = image.eh_frame {
-            // SAFETY: the image stays in memory until `discard`, which removes the table first.
-            unsafe { state.unwind.add(address) };
-        }
-        let debugger = self.options.gdb.then(|| state.tell_gdb(&mut image)).flatten();
-        if self.options.perf {
-            perf::append(&image);
-        }
-        let image = Arc::new(image);
-        let id = state.publish(Module {
-            image: Arc::clone(&image),
-            uses,
-            users: 0,
-            debugger,
-            finalizer: Arc::clone(&finalizer),
-        });
+        let (image, finalizer) = (Arc::clone(&made.image), Arc::clone(&made.finalizer));
+        let id = state.publish_made(made);
         // Constructors may load modules of their own.
         drop(state);
         if self.options.finalize_at_exit {
@@ -256,36 +336,87 @@ impl Session {
             limits: self.options.limits,
             ..Options::default()
         };
-        let (image, _) = self.link(&mut state, inputs, &options)?;
+        let (image, _, outcome) = self.link(&mut state, inputs, &options, Purpose::Load)?;
+        state.remove_added(&outcome);
         state.release(&image);
         state.check_duplicates(&image)?;
         Ok(image)
     }
 
-    fn link(&self, state: &mut State, inputs: &[Input<'_>], options: &Options) -> Result<(Image, Vec<ModuleId>)> {
+    pub(crate) fn link_options(&self) -> Options {
+        let detail = if self.options.gdb || self.options.perf {
+            Detail::Full
+        } else {
+            self.options.detail
+        };
+        Options {
+            detail,
+            debug: self.options.gdb,
+            limits: self.options.limits,
+            ..Options::default()
+        }
+    }
+
+    /// Links objects. If that fails, no stub is left that was added for them.
+    pub(crate) fn link(
+        &self,
+        state: &mut State,
+        inputs: &[Input<'_>],
+        options: &Options,
+        purpose: Purpose<'_>,
+    ) -> Result<(Image, Vec<ModuleId>, Outcome)> {
         let State {
             memory,
             host,
             symbols,
             absolutes,
             tried,
+            stubs,
+            modules,
             ..
-        } = state;
-        let defaults = self.options.default_libraries;
+        } = &mut *state;
+        let own_directly = self.options.own_directly;
+        let rebinding = stubs.as_mut().map(|stubs| Rebinding {
+            stubs,
+            modules,
+            purpose,
+            own_directly,
+            outcome: Outcome::default(),
+        });
         let mut binder = Binder {
             host,
             symbols,
             absolutes,
             tried,
-            defaults,
+            defaults: self.options.default_libraries,
             uses: Vec::new(),
+            rebinding,
         };
         let fallbacks = || self.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
-        let image = restub_loader::link(inputs, fallbacks, &mut binder, memory, options)?;
+        let linked = restub_loader::link(inputs, fallbacks, &mut binder, memory, options);
         let mut uses = binder.uses;
         uses.sort_unstable();
         uses.dedup();
-        Ok((image, uses))
+        let mut outcome = binder
+            .rebinding
+            .map_or_else(Outcome::default, |rebinding| rebinding.outcome);
+        let image = match linked {
+            Ok(image) => image,
+            Err(error) => {
+                state.remove_added(&outcome);
+                return Err(match outcome.refusals.is_empty() {
+                    true => error.into(),
+                    false => Error::Refused(outcome.refusals),
+                });
+            }
+        };
+        if let Err(error) = state.add_stubs(&image, &mut outcome) {
+            state.remove_added(&outcome);
+            state.release(&image);
+            return Err(error);
+        }
+        outcome.note_own_calls(&image, state.stubs.as_ref());
+        Ok((image, uses, outcome))
     }
 
     fn open_fallbacks(&self) -> Vec<Input<'static>> {
@@ -305,15 +436,29 @@ impl Session {
     /// No thread runs code of the module or will return to it, nobody uses its addresses any more, and no thread still
     /// has a thread-local object of the module whose destructor runs when the thread ends.
     pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
+        let _turn = self.turn()?;
         let mut state = self.lock();
         let Some(found) = state.modules.get(&module) else {
             return Err(Error::NoSuchModule);
         };
-        if found.users > 0 {
-            return Err(Error::InUse {
-                module: found.name(),
-                users: state.user_names(module),
-            });
+        let mut users = if found.users > 0 {
+            state.user_names(module)
+        } else {
+            Vec::new()
+        };
+        let aims = state.aims_without(module);
+        for (function, _) in aims.iter().filter(|(_, next)| next.is_none()) {
+            users.extend(state.callers(*function, &BTreeSet::from([module])));
+        }
+        if !users.is_empty() {
+            users.sort_unstable();
+            users.dedup();
+            let module = found.name();
+            return Err(Error::InUse { module, users });
+        }
+        state.aim(&aims)?;
+        if state.stubs.is_some() {
+            return self.unload_stubbed(state, module);
         }
         let Some(removed) = state.withdraw(module) else {
             return Err(Error::NoSuchModule);
@@ -324,6 +469,35 @@ impl Session {
         unsafe { removed.finalizer.run() };
         drop(removed.debugger);
         self.lock().discard(&removed.image);
+        Ok(())
+    }
+
+    /// Gives a module up, with what is only there for it. Destructors run here, and the memory is freed when no thread
+    /// can be in it.
+    fn unload_stubbed(&self, mut state: Locked<'_>, module: ModuleId) -> Result<()> {
+        let names = state.names_of(module);
+        let uses = state
+            .modules
+            .get(&module)
+            .map_or_else(Vec::new, |module| module.uses.clone());
+        let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
+        self.give_up(&mut state, module);
+        // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
+        for id in uses {
+            if let Some(stubbed) = state.stubbed_mut(id)
+                && stubbed.is_superseded
+            {
+                stubbed.is_held = false;
+            }
+        }
+        self.retire_superseded(&mut state, module);
+        self.remove_stubs(&mut state, &names);
+        drop(state);
+        if let Some(finalizer) = finalizer {
+            // SAFETY: the image is in memory until it is reclaimed, and the author's code was trusted at the load.
+            unsafe { finalizer.run() };
+        }
+        self.reclaim_some();
         Ok(())
     }
 
@@ -338,8 +512,9 @@ impl Session {
             TargetKind::Absolute => SymbolKind::Absolute,
             TargetKind::Tls { .. } => SymbolKind::Tls,
         };
+        let stub = entry.function.zip(state.stubs.as_ref());
         Some(Symbol {
-            address: entry.target.address,
+            address: stub.map_or(entry.target.address, |(function, stubs)| stubs.address(function)),
             size: entry.target.size,
             kind,
             module: entry.module,
@@ -450,15 +625,107 @@ impl Session {
     pub fn stats(&self) -> Stats {
         let state = self.lock();
         let (image_bytes, arenas) = state.memory.usage();
+        let (stubs, unbound_stubs, stub_bytes) = state.stubs.as_ref().map_or((0, 0, 0), Stubs::stats);
         Stats {
             modules: state.modules.len(),
             symbols: state.symbols.len(),
             image_bytes,
             arenas,
+            stubs,
+            unbound_stubs,
+            stub_bytes,
+            reclaim: self.reclaimer.stats(),
         }
     }
 
-    fn lock(&self) -> Locked<'_> {
+    /// The versions of a function that there have been, the oldest first: at most 32.
+    #[must_use]
+    pub fn history(&self, name: &str) -> Vec<Version> {
+        let state = self.lock();
+        let Some(stubs) = &state.stubs else {
+            return Vec::new();
+        };
+        let mut versions = stubs.id(name).map_or_else(Vec::new, |id| stubs.history(id));
+        let current = state
+            .symbols
+            .get(name)
+            .map(|entry| (entry.module, entry.target.address));
+        for version in &mut versions {
+            version.state = match version.module {
+                module if current == Some((module, version.address)) => VersionState::Current,
+                module if state.modules.contains_key(&module) => VersionState::Kept,
+                _ => VersionState::Gone,
+            };
+        }
+        versions
+    }
+
+    pub(crate) fn reclaimer(&self) -> &Reclaimer<Retired> {
+        &self.reclaimer
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(crate) fn reclaim(&self) -> &Reclaim {
+        &self.options.reclaim
+    }
+
+    pub(crate) fn versions(&self) -> usize {
+        self.options.versions
+    }
+
+    pub(crate) fn arguments(&self) -> &Arguments {
+        &self.arguments
+    }
+
+    pub(crate) fn finalizes_at_exit(&self) -> bool {
+        self.options.finalize_at_exit
+    }
+
+    pub(crate) fn tells_gdb(&self) -> bool {
+        self.options.gdb
+    }
+
+    pub(crate) fn tells_perf(&self) -> bool {
+        self.options.perf
+    }
+
+    pub(crate) fn retire(&self, item: Retired, bytes: u64) {
+        self.retired.fetch_add(1, Ordering::Relaxed);
+        self.reclaimer.retire(item, bytes);
+    }
+
+    pub(crate) fn has_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn note_reclaimed(&self) {
+        self.retired.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits until no other thread replaces or unloads modules.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>> {
+        let me = (rustix::thread::gettid().as_raw_nonzero().get(), crate::fork::count());
+        let since = Instant::now();
+        loop {
+            let mut state = self.lock();
+            match state.turn {
+                Some(turn) if turn == me => return Err(Error::Nested),
+                // A thread of the process that this one was forked from is not here to finish.
+                Some((_, forks)) if forks == me.1 => {}
+                _ => {
+                    state.turn = Some(me);
+                    return Ok(Turn { session: self });
+                }
+            }
+            drop(state);
+            std::thread::sleep(pause(since));
+        }
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_> {
         let operation = Operation::begin();
         // A panic under the lock is a bug of restub's; what it protects is changed only by complete steps.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -469,8 +736,21 @@ impl Session {
     }
 }
 
+/// The right to replace and unload modules.
+#[derive(Debug)]
+pub(crate) struct Turn<'session> {
+    session: &'session Session,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.session.lock().turn = None;
+    }
+}
+
 /// A session's state, for the length of one operation.
-struct Locked<'session> {
+#[derive(Debug)]
+pub(crate) struct Locked<'session> {
     // Dropped first: until the state is unlocked, no child may be made of this process.
     state: MutexGuard<'session, State>,
     _operation: Operation,
@@ -505,6 +785,18 @@ impl Drop for Session {
             unsafe { removed.finalizer.run() };
             drop(removed.debugger);
             self.lock().discard(&removed.image);
+        }
+        // Nobody is pinned any more, unless a pin was forgotten.
+        const ROUNDS: usize = 8;
+        for _ in 0..ROUNDS {
+            let collected = self.collect_without_scan();
+            if collected == 0 && !self.has_retired() {
+                return;
+            }
+        }
+        if self.has_retired() {
+            // What a forgotten pin holds stays registered with the unwinder, so its memory has to stay, too.
+            self.lock().memory.leak();
         }
     }
 }

@@ -3,10 +3,11 @@
 use object::elf;
 
 use crate::error::{RelocationError, Result};
-use crate::image::{AppliedRelocation, Ifunc, RelocationBinding};
+use crate::image::{AppliedRelocation, Ifunc, ImageReference, RelocationBinding};
 use crate::layout::{Layout, PLT_ENTRY_BYTES, SectionPlace};
 use crate::memory::{Memory, Placement, SegmentKind, TlsDescriptors, TlsPlacement};
 use crate::object::{Relocation, Section};
+use crate::own::{self, NOT_OWN};
 use crate::relocation::{Formula, Need, Row, Values};
 use crate::resolver::{CopyRule, Target, TargetKind};
 use crate::scan::{self, NO_SLOT, Needs, Slots, Tables};
@@ -21,6 +22,8 @@ pub(crate) struct Linked<'unit, 'data> {
     pub(crate) placement: Placement,
     pub(crate) tls: Option<TlsPlacement>,
     pub(crate) descriptors: Option<TlsDescriptors>,
+    /// The block that local-dynamic code means.
+    pub(crate) local_dynamic: Option<TlsPlacement>,
 }
 
 impl Linked<'_, '_> {
@@ -66,11 +69,20 @@ impl Linked<'_, '_> {
     pub(crate) fn assign_addresses(&mut self) {
         for id in 0..self.unit.symbols.len() {
             let symbol = &self.unit.symbols[id];
-            let address = match self.slots(symbol) {
-                Some(slots) if slots.canonical_plt => self.plt(slots.plt),
-                _ => self.address(symbol),
+            let address = match (self.slots(symbol), self.unit.outside(symbol)) {
+                (Some(slots), _) if slots.canonical_plt => self.plt(slots.plt),
+                (_, Some(target)) => target.address,
+                (_, None) => self.address(symbol),
             };
             self.unit.symbols[id].address = address;
+        }
+    }
+
+    /// Where a symbol that the unit defines is, whatever stands for it in references.
+    pub(crate) fn definition_address(&self, symbol: &Symbol<'_>) -> u64 {
+        match self.slots(symbol) {
+            Some(slots) if symbol.is_own_ifunc() => self.plt(slots.plt),
+            _ => self.address(symbol),
         }
     }
 
@@ -186,8 +198,14 @@ impl Linked<'_, '_> {
         }
     }
 
-    /// Applies every relocation of the loaded sections. A value that does not fit stops it: the caller frees the image.
-    pub(crate) fn apply(&self, memory: &mut dyn Memory, mut trace: Option<&mut Vec<AppliedRelocation>>) -> Result<()> {
+    /// Applies every relocation of the loaded sections, and returns the references to own definitions. A value that does
+    /// not fit stops it: the caller frees the image.
+    pub(crate) fn apply(
+        &self,
+        memory: &mut dyn Memory,
+        mut trace: Option<&mut Vec<AppliedRelocation>>,
+    ) -> Result<Vec<ImageReference>> {
+        let mut references = Vec::new();
         for segment in SegmentKind::ALL {
             if self.layout.sizes[segment as usize].filled_bytes == 0 {
                 continue;
@@ -202,24 +220,28 @@ impl Linked<'_, '_> {
                         continue;
                     }
                     let length = self.loaded_bytes(section, segment, offset).len();
+                    let tolerant = section.is_unwind_table() || section.name.starts_with(b".gcc_except_table");
                     let field = SectionFields {
                         object: number,
                         index,
                         section,
                         address: self.base(segment) + offset,
-                        tolerant: section.is_unwind_table() || section.name.starts_with(b".gcc_except_table"),
+                        tolerant,
+                        inward: tolerant || crate::layout::is_function_array(section.name),
                     };
-                    self.apply_section(&field, &mut buffer[offset as usize..][..length], trace.as_deref_mut())?;
+                    let bytes = &mut buffer[offset as usize..][..length];
+                    self.apply_section(&field, bytes, &mut references, trace.as_deref_mut())?;
                 }
             }
         }
-        Ok(())
+        Ok(references)
     }
 
     fn apply_section(
         &self,
         fields: &SectionFields<'_, '_>,
         bytes: &mut [u8],
+        references: &mut Vec<ImageReference>,
         mut trace: Option<&mut Vec<AppliedRelocation>>,
     ) -> Result<()> {
         let ids = &self.unit.symbol_ids[fields.object];
@@ -229,7 +251,7 @@ impl Linked<'_, '_> {
             };
             let symbol = &self.unit.symbols[ids[relocation.symbol as usize].0 as usize];
             let applied = self
-                .apply_one(fields, row, symbol, relocation, bytes)
+                .apply_one(fields, row, symbol, relocation, bytes, references)
                 .map_err(|reason| scan::error(self.unit, fields.object, fields.index, relocation, reason))?;
             if let (Some(trace), Some((value, binding))) = (trace.as_deref_mut(), applied) {
                 trace.push(AppliedRelocation {
@@ -256,6 +278,7 @@ impl Linked<'_, '_> {
         symbol: &Symbol<'_>,
         relocation: Relocation,
         bytes: &mut [u8],
+        references: &mut Vec<ImageReference>,
     ) -> Result<Option<(u64, RelocationBinding)>, RelocationError> {
         let at = relocation.offset as usize;
         let Some(field) = bytes.get_mut(at..at + usize::from(row.width)) else {
@@ -273,6 +296,9 @@ impl Linked<'_, '_> {
         let mut values = self.values(row, symbol)?;
         values.a = relocation.addend.cast_unsigned();
         values.p = fields.address.wrapping_add(relocation.offset);
+        if self.unit.rebinds {
+            self.rebind(fields, row, symbol, relocation, &mut values, references)?;
+        }
         if row.need == Need::RelaxableGot
             && symbol.needs.has(Needs::RELAXED)
             && let Some(relaxation) = scan::relaxation(row, fields.section, relocation)
@@ -288,6 +314,44 @@ impl Linked<'_, '_> {
         fitting(row, value, symbol)?;
         row.write(field, value);
         Ok(Some((value, self.binding(row, symbol))))
+    }
+
+    /// Lets the image's own tables refer to its own definitions, and references to a split section to the variable that
+    /// they mean. Notes what is referred to.
+    fn rebind(
+        &self,
+        fields: &SectionFields<'_, '_>,
+        row: &Row,
+        symbol: &Symbol<'_>,
+        relocation: Relocation,
+        values: &mut Values,
+        references: &mut Vec<ImageReference>,
+    ) -> Result<(), RelocationError> {
+        let mut own = symbol.own;
+        if own != NOT_OWN {
+            if fields.inward && symbol.kind != elf::STT_OBJECT {
+                values.s = self.definition_address(symbol);
+                values.l = values.s;
+            }
+        } else if symbol.kind == elf::STT_SECTION
+            && let Definition::Section { section, value } = symbol.definition
+            && let Some(pieces) = self.unit.pieces.get(&(symbol.object, section))
+        {
+            let addend = values.a.wrapping_add(value);
+            let base = symbol.address.wrapping_sub(value);
+            let field = (fields.section, relocation.offset as usize);
+            let meant = own::meant(self.unit, pieces, row, addend, base, field)?;
+            values.s = values.s.wrapping_add(meant.shift);
+            values.l = values.s;
+            own = meant.own;
+        }
+        if own != NOT_OWN && !fields.tolerant {
+            references.push(ImageReference {
+                place: values.p,
+                definition: own,
+            });
+        }
+        Ok(())
     }
 
     /// The values of the psABI's letters that depend on the symbol.
@@ -320,7 +384,10 @@ impl Linked<'_, '_> {
             }
             Need::Address | Need::NearAddress => {}
             Need::Plt => {
-                if let Some(slots) = slots.filter(|slots| slots.plt != NO_SLOT) {
+                let plt = slots.filter(|slots| slots.plt != NO_SLOT);
+                // The PLT entry of an IFUNC with a stub is what the stub leads to.
+                let behind_stub = || symbol.is_own_ifunc() && self.unit.outside(symbol).is_some();
+                if let Some(slots) = plt.filter(|_| !behind_stub()) {
                     values.l = self.plt(slots.plt);
                 }
             }
@@ -338,7 +405,9 @@ impl Linked<'_, '_> {
             Need::TlsLd => values.g = slot(Some(self.tables.tls_ld))?,
             Need::TlsLe | Need::TlsBlock => {
                 let tls = self.thread_local(symbol).ok_or(RelocationError::NotThreadLocal)?;
-                if row.formula == Formula::FromTlsBlock && !tls.own {
+                if row.formula == Formula::FromTlsBlock
+                    && self.local_dynamic.is_none_or(|block| block.module != tls.module)
+                {
                     return Err(RelocationError::OtherModule);
                 }
                 values.block = tls.offset;
@@ -377,24 +446,30 @@ impl Linked<'_, '_> {
                 own: true,
             })
         };
-        match symbol.definition {
-            Definition::External(Target {
-                address,
-                kind: TargetKind::Tls { module, block_offset },
-                ..
-            }) => Some(ThreadLocal {
+        if let Some(target) = self.unit.outside(symbol) {
+            let TargetKind::Tls { module, block_offset } = target.kind else {
+                return None;
+            };
+            return Some(ThreadLocal {
                 module,
                 block_offset,
-                offset: address,
+                offset: target.address,
                 own: false,
-            }),
+            });
+        }
+        match symbol.definition {
             Definition::Section { section, .. }
                 if self.unit.objects[symbol.object as usize].sections[section as usize].is_tls() =>
             {
                 own()
             }
             Definition::Common { .. } if symbol.kind == elf::STT_TLS => own(),
-            Definition::Linker(LinkerSymbol::TlsModuleBase) => own(),
+            Definition::Linker(LinkerSymbol::TlsModuleBase) => self.local_dynamic.map(|block| ThreadLocal {
+                module: block.module,
+                block_offset: block.block_offset,
+                offset: 0,
+                own: true,
+            }),
             // A weak thread-local variable that nothing defines: its address is never used if the program is right.
             Definition::Undefined if symbol.kind == elf::STT_TLS => Some(ThreadLocal {
                 module: 0,
@@ -412,7 +487,7 @@ impl Linked<'_, '_> {
         let mut words = vec![0_u64; self.tables.got_words as usize];
         let mut ifuncs = Vec::new();
         if self.tables.tls_ld != NO_SLOT {
-            let module = self.tls.map_or(0, |tls| tls.module);
+            let module = self.local_dynamic.map_or(0, |block| block.module);
             words[self.tables.tls_ld as usize] = module;
         }
         for symbol in &self.unit.symbols {
@@ -424,16 +499,14 @@ impl Linked<'_, '_> {
             };
             set(slots.got, symbol.address);
             let definition = self.address(symbol);
-            if slots.plt_got != NO_SLOT
-                && symbol.kind == elf::STT_GNU_IFUNC
-                && matches!(symbol.definition, Definition::Section { .. })
-            {
+            if slots.plt_got != NO_SLOT && symbol.is_own_ifunc() {
                 ifuncs.push(Ifunc {
                     resolver: definition,
                     slot: self.slot(slots.plt_got),
                 });
             } else {
-                set(slots.plt_got, definition);
+                let target = self.unit.outside(symbol).map_or(definition, |target| target.address);
+                set(slots.plt_got, target);
             }
             if let Some(tls) = self.thread_local(symbol) {
                 self.set_tls_words(symbol, slots, tls, &mut set)?;
@@ -518,6 +591,8 @@ struct SectionFields<'a, 'data> {
     address: u64,
     /// Whether a reference to a section that was not chosen is no error: it becomes 0.
     tolerant: bool,
+    /// Whether it says of the image's own functions where they are, and does not call them.
+    inward: bool,
 }
 
 /// Where a thread-local variable is.

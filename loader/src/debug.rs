@@ -200,6 +200,7 @@ impl Relocator<'_, '_, '_> {
                 match self.places.get(&(object, section)) {
                     Some((_, offset)) => Some(offset.wrapping_add(value)),
                     None if self.linked.layout.places[object][section] == SectionPlace::Nowhere => None,
+                    None if symbol.kind == elf::STT_FUNC => Some(self.linked.definition_address(symbol)),
                     None => Some(symbol.address),
                 }
             }

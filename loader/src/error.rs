@@ -157,6 +157,21 @@ pub enum RelocationError {
         "non-PIC code reads the library's variable at {0:#x}, which is out of its reach, and a private copy would go stale; compile with -fPIC or -fPIE"
     )]
     StaleCopy(u64),
+    /// A reference by section and offset, to where one variable ends and another starts, one of which is kept elsewhere.
+    #[error(
+        "the field may mean the end of {end} or the start of {start}, which are not in the same storage any more; compile with -fdata-sections"
+    )]
+    EndOrStart {
+        /// The variable that ends there.
+        end: String,
+        /// The variable that starts there.
+        start: String,
+    },
+    /// A reference by section and offset, from an instruction whose length is not clear.
+    #[error(
+        "the instruction can be read in two ways, so it is not clear which variable of the section it means, and not all of them keep their storage; compile with -fdata-sections"
+    )]
+    UnknownVariable,
 }
 
 /// A symbol that nothing defines, with who wants it.

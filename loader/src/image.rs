@@ -1,6 +1,8 @@
 //! The result of a link: where everything is.
 
 use crate::memory::{Placement, SegmentKind, TlsPlacement};
+use crate::own::OwnKind;
+use crate::resolver::Target;
 
 /// A linked image. Its bytes are in the [`Memory`](crate::Memory) that it was linked into.
 #[derive(Debug)]
@@ -31,6 +33,38 @@ pub struct Image {
     pub relocations: Vec<AppliedRelocation>,
     /// With [`Options::debug`](crate::Options::debug): the debug sections of all objects, joined by name.
     pub debug: Vec<DebugSection>,
+    /// If the resolver [rebinds](crate::Resolver::rebinds): what it was asked about, in that order.
+    pub definitions: Vec<ImageDefinition>,
+    /// If the resolver rebinds: where code and data refer to these definitions.
+    pub references: Vec<ImageReference>,
+}
+
+/// An own definition of an image, and what references to it got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageDefinition {
+    /// The name.
+    pub name: Box<str>,
+    /// The source file of a local definition, where the object tells.
+    pub file: Option<Box<str>>,
+    /// What it is.
+    pub kind: OwnKind,
+    /// Whether and how other images may bind to it.
+    pub binding: SymbolBinding,
+    /// The address of the definition itself; for thread-local variables the offset in the image's thread-local block.
+    pub address: u64,
+    /// The size in bytes.
+    pub size: u64,
+    /// What references get instead.
+    pub rebound: Option<Target>,
+}
+
+/// A reference to an own definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageReference {
+    /// The address of the field.
+    pub place: u64,
+    /// The definition, by its place in [`Image::definitions`].
+    pub definition: u32,
 }
 
 /// How much an [`Image`] tells of itself.

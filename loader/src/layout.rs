@@ -354,6 +354,11 @@ fn rank(unit: &Unit<'_>, object: &str, section: &Section<'_>) -> Result<(Rank, u
     Ok((rank, bounded))
 }
 
+/// Whether a section is a part of `.init_array` or its kin.
+pub(crate) fn is_function_array(name: &[u8]) -> bool {
+    array_kind(name).is_some()
+}
+
 /// The array that a section is a part of, by its name as in `ld`'s default script: lower priorities come first, and a
 /// section without a number last. `.ctors.N` counts down from 65535.
 fn array_kind(name: &[u8]) -> Option<(ArrayKind, u32, bool)> {

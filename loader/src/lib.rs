@@ -15,6 +15,7 @@ mod limits;
 mod link;
 mod memory;
 mod object;
+mod own;
 mod relocation;
 mod resolver;
 mod scan;
@@ -25,8 +26,8 @@ pub use archive::Archive;
 pub use elf_image::elf_image;
 pub use error::{Error, MemoryError, Place, RelocationError, Result, Undefined};
 pub use image::{
-    AppliedRelocation, DebugSection, Detail, FunctionArray, Ifunc, Image, ImageSection, ImageSymbol, ImageTls,
-    RelocationBinding, SymbolBinding, SymbolKind,
+    AppliedRelocation, DebugSection, Detail, FunctionArray, Ifunc, Image, ImageDefinition, ImageReference,
+    ImageSection, ImageSymbol, ImageTls, RelocationBinding, SymbolBinding, SymbolKind,
 };
 pub use input::Input;
 pub use limits::Limits;
@@ -36,5 +37,6 @@ pub use memory::{
     TlsRequest, Window,
 };
 pub use object::{Group, Object, ObjectSymbol, Relocation, Relocations, Section, SymbolPlace};
+pub use own::{Own, OwnKind, Rebind};
 pub use relocation::{Fit, Formula, Need, RELAXATIONS, ROWS, Relaxation, Row, Values};
 pub use resolver::{CopyRule, NoSymbols, Request, Resolver, Target, TargetKind};

@@ -6,12 +6,15 @@ use crate::apply::Linked;
 use crate::archive::Archive;
 use crate::debug;
 use crate::error::{Error, Result};
-use crate::image::{Detail, FunctionArray, Image, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind};
+use crate::image::{
+    Detail, FunctionArray, Image, ImageDefinition, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind,
+};
 use crate::input::Input;
 use crate::layout::{self, ArrayKind, Layout, PLT_ENTRY_BYTES, SectionPlace};
 use crate::limits::Limits;
 use crate::memory::{Memory, Reach, SegmentKind, SegmentSize, TlsRequest, Window};
 use crate::object::Object;
+use crate::own::{self, Rebind};
 use crate::resolver::{CopyRule, Resolver};
 use crate::scan::{self, Demand, NO_SLOT, Needs, Summary};
 use crate::unit::{Definition, Symbol, Unit};
@@ -44,7 +47,7 @@ pub fn link<'data>(
     options: &Options,
 ) -> Result<Image> {
     // parse: objects as they are given, archives by their index
-    let (mut unit, mut archives) = parse(inputs)?;
+    let (mut unit, mut archives) = parse(inputs, resolver.rebinds())?;
     // resolve: which definition each name is bound to
     unit.bind_earlier(resolver, 0);
     unit.take_members(&mut archives, resolver)?;
@@ -52,8 +55,15 @@ pub fn link<'data>(
     let summary = scan_and_bind(&mut unit, fallbacks, resolver)?;
     // layout: where each section goes in its segment
     let mut layout = layout::place_sections(&unit, &options.limits)?;
+    // rebind: which own definitions are called through stubs, or keep the storage of earlier ones
+    own::rebind(&mut unit, &layout, resolver);
     // decide: GOT slots, PLT entries, copies and relaxations, which depend on where the image can be
-    let window = choose_window(&unit, &layout, memory)?;
+    let mut window = choose_window(&unit, &layout, memory)?;
+    if !unit.owns.is_empty() {
+        own::take_stubs(&mut unit, window, resolver, memory)?;
+        // Stubs may have taken what was to be the image's.
+        window = choose_window(&unit, &layout, memory)?;
+    }
     let tables = scan::decide(&mut unit, window, summary)?;
     layout.add_tables(&mut unit, &tables, &options.limits)?;
     // allocate: from here on addresses are final, and an error has to give the memory back
@@ -67,6 +77,7 @@ pub fn link<'data>(
         }
     };
     let descriptors = memory.tls_descriptors();
+    let local_dynamic = own::kept_tls_block(&unit).or(tls);
     let mut linked = Linked {
         unit: &mut unit,
         layout: &layout,
@@ -74,6 +85,7 @@ pub fn link<'data>(
         placement,
         tls,
         descriptors,
+        local_dynamic,
     };
     let result = write(&mut linked, memory, options);
     if result.is_err() {
@@ -90,7 +102,7 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     linked.assign_addresses();
     linked.copy(memory);
     let mut relocations = Vec::new();
-    linked.apply(memory, options.trace.then_some(&mut relocations))?;
+    let references = linked.apply(memory, options.trace.then_some(&mut relocations))?;
     let ifuncs = linked.fill_tables(memory)?;
     copy_variables(linked, memory)?;
     let debug = if options.debug {
@@ -101,13 +113,14 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     memory.finalize(&linked.placement)?;
     let mut image = describe(linked, options.detail);
     image.relocations = relocations;
+    image.references = references;
     image.ifuncs = ifuncs;
     image.debug = debug;
     Ok(image)
 }
 
-fn parse<'data>(inputs: &'data [Input<'_>]) -> Result<(Unit<'data>, Vec<Archive<'data>>)> {
-    let mut unit = Unit::new();
+fn parse<'data>(inputs: &'data [Input<'_>], rebinds: bool) -> Result<(Unit<'data>, Vec<Archive<'data>>)> {
+    let mut unit = Unit::new(rebinds);
     let mut archives = Vec::new();
     for input in inputs {
         if input.is_archive() {
@@ -190,7 +203,7 @@ fn tls_request(unit: &Unit<'_>, layout: &Layout, summary: Summary) -> Option<Tls
         return None;
     }
     let fixed_offset = unit.symbols.iter().any(|symbol| {
-        let own = !matches!(symbol.definition, Definition::External(_) | Definition::Undefined);
+        let own = symbol.definition != Definition::Undefined && unit.outside(symbol).is_none();
         own && (symbol.needs.has(Needs::TLS_LE) || symbol.needs.has(Needs::TLS_IE))
     });
     Some(TlsRequest {
@@ -268,7 +281,29 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
         },
         relocations: Vec::new(),
         debug: Vec::new(),
+        definitions: describe_definitions(linked),
+        references: Vec::new(),
     }
+}
+
+fn describe_definitions(linked: &Linked<'_, '_>) -> Vec<ImageDefinition> {
+    let describe = |owned: &own::Owned| {
+        let own = own::describe(linked.unit, owned);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+        ImageDefinition {
+            name: text(own.name),
+            file: own.file.map(text),
+            kind: own.kind,
+            binding: own.binding,
+            address: linked.definition_address(&linked.unit.symbols[owned.id.0 as usize]),
+            size: own.size,
+            rebound: match owned.rebind {
+                Rebind::To(target) => Some(target),
+                _ => None,
+            },
+        }
+    };
+    linked.unit.owns.iter().map(describe).collect()
 }
 
 fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail, symbols: &mut Vec<ImageSymbol>) {
@@ -306,16 +341,11 @@ fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail,
     let Some(kind) = symbol_kind(linked, symbol) else {
         return;
     };
-    let visible = matches!(symbol.visibility, elf::STV_DEFAULT | elf::STV_PROTECTED);
-    let binding = match (global && visible, symbol.is_weak()) {
-        (false, _) => SymbolBinding::Local,
-        (true, false) => SymbolBinding::Strong,
-        (true, true) => SymbolBinding::Weak,
-    };
+    let binding = symbol.visible_binding();
     if full || binding != SymbolBinding::Local {
         symbols.push(ImageSymbol {
             name: name.into(),
-            address: symbol.address,
+            address: linked.definition_address(symbol),
             size: symbol.size,
             kind,
             binding,

@@ -1,5 +1,9 @@
 //! What a symbol name is bound to outside of what is being linked.
 
+use crate::error::MemoryError;
+use crate::memory::{Memory, Window};
+use crate::own::{Own, Rebind};
+
 /// Says what names are bound to beyond the inputs of one link.
 ///
 /// A link asks for each name at most once a method. Names are the bytes of the object's string table.
@@ -9,6 +13,27 @@ pub trait Resolver {
 
     /// The definition that the surroundings give: absolute symbols, the host program, shared libraries.
     fn external(&mut self, request: Request<'_>) -> Option<Target>;
+
+    /// Whether [`rebind`](Resolver::rebind) is to be asked about the inputs' own definitions; weak ones then do not give
+    /// way to [earlier](Resolver::earlier) ones by themselves.
+    fn rebinds(&self) -> bool {
+        false
+    }
+
+    /// Where references to the inputs' own definitions go: an answer for each, in their order.
+    fn rebind(&mut self, definitions: &[Own<'_>]) -> Vec<Rebind> {
+        vec![Rebind::Own; definitions.len()]
+    }
+
+    /// The address that stands for an own function of which [`rebind`](Resolver::rebind) said [`Rebind::Stub`]. Best
+    /// if code in `window`, where the image will be, reaches it. Stubs may take memory of their own from `memory`.
+    ///
+    /// # Errors
+    /// [`MemoryError`] with the reason; the link fails.
+    fn stub(&mut self, name: &[u8], window: Window, memory: &mut dyn Memory) -> Result<u64, MemoryError> {
+        let _ = (name, window, memory);
+        Err(MemoryError::Refused("there are no stubs here"))
+    }
 }
 
 /// A name that something outside has to define.

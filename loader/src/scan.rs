@@ -5,6 +5,7 @@ use object::elf;
 use crate::error::{Error, Place, RelocationError, Result};
 use crate::memory::Window;
 use crate::object::{Relocation, Section, SectionState};
+use crate::own::NOT_OWN;
 use crate::relocation::{Need, Relaxation, Row};
 use crate::resolver::{CopyRule, TargetKind};
 use crate::unit::{Definition, NO_SLOTS, Symbol, Unit};
@@ -216,6 +217,7 @@ pub(crate) fn unreachable(unit: &Unit<'_>, window: Window) -> Option<u64> {
         .filter(|symbol| symbol.needs.has(Needs::NEAR))
         .find_map(|symbol| {
             let address = match symbol.definition {
+                _ if symbol.own != NOT_OWN => unit.outside(symbol)?.address,
                 Definition::External(target) if matches!(target.kind, TargetKind::Data(_) | TargetKind::Absolute) => {
                     target.address
                 }
@@ -254,9 +256,11 @@ pub(crate) fn decide(unit: &mut Unit<'_>, window: Window, summary: Summary) -> R
 
 fn is_tls(unit: &Unit<'_>, id: usize) -> bool {
     let symbol = &unit.symbols[id];
+    if let Some(target) = unit.outside(symbol) {
+        return matches!(target.kind, TargetKind::Tls { .. });
+    }
     match symbol.definition {
         Definition::Section { section, .. } => unit.objects[symbol.object as usize].sections[section as usize].is_tls(),
-        Definition::External(target) => matches!(target.kind, TargetKind::Tls { .. }),
         Definition::Common { .. } => symbol.kind == elf::STT_TLS,
         Definition::Linker(symbol) => symbol == crate::supplied::LinkerSymbol::TlsModuleBase,
         _ => symbol.kind == elf::STT_TLS,
@@ -281,9 +285,10 @@ fn decide_tls(unit: &mut Unit<'_>, id: usize, tables: &mut Tables) {
 fn decide_address(unit: &mut Unit<'_>, id: usize, window: Window, tables: &mut Tables) -> Result<()> {
     let symbol = &unit.symbols[id];
     let needs = symbol.needs;
-    let own_ifunc = symbol.kind == elf::STT_GNU_IFUNC && matches!(symbol.definition, Definition::Section { .. });
+    let own_ifunc = symbol.is_own_ifunc();
+    let elsewhere = unit.outside(symbol);
     let outside = match symbol.definition {
-        Definition::External(target) => Some(target.address),
+        _ if elsewhere.is_some() => elsewhere.map(|target| target.address),
         Definition::Absolute(value) => Some(value),
         Definition::Undefined => Some(0),
         _ => None,
@@ -291,9 +296,9 @@ fn decide_address(unit: &mut Unit<'_>, id: usize, window: Window, tables: &mut T
     let far = outside.is_some_and(|address| !window.reaches(address));
     let near_wanted = needs.has(Needs::NEAR) && far;
     let mut slots = Slots::NONE;
-    if let (true, Definition::External(target)) = (near_wanted, symbol.definition) {
+    if let (true, Some(target)) = (near_wanted, elsewhere) {
         match target.kind {
-            TargetKind::Function => slots.canonical_plt = true,
+            TargetKind::Function => slots.canonical_plt = !own_ifunc,
             TargetKind::Data(CopyRule::Stale) => {
                 return Err(symbol_error(
                     unit,
@@ -312,11 +317,11 @@ fn decide_address(unit: &mut Unit<'_>, id: usize, window: Window, tables: &mut T
             _ => {}
         }
     }
-    slots.canonical_plt |= own_ifunc;
+    slots.canonical_plt |= own_ifunc && elsewhere.is_none();
     let copied = matches!(unit.symbols[id].definition, Definition::Copy { .. });
     // `call 0x1234` refers to no symbol: its target is in the addend, which a PLT entry could not know.
     let named = !unit.symbols[id].name.is_empty();
-    if slots.canonical_plt || (needs.has(Needs::PLT) && far && named && !copied) {
+    if slots.canonical_plt || own_ifunc || (needs.has(Needs::PLT) && far && named && !copied) {
         slots.plt = tables.plt();
         slots.plt_got = tables.words(1);
     }

@@ -6,7 +6,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::archive::Archive;
 use crate::error::{Error, Result, Undefined};
+use crate::image::SymbolBinding;
 use crate::object::{ElfSymbol, Object, SHN_X86_64_LCOMMON, SectionState};
+use crate::own::{NOT_OWN, Owned, Piece, Rebind};
 use crate::resolver::{Request, Resolver, Target};
 use crate::scan::Needs;
 use crate::supplied::{LinkerSymbol, hint, linker_symbol};
@@ -37,6 +39,8 @@ pub(crate) struct Symbol<'data> {
     pub(crate) needs: Needs,
     /// Its place in the table of GOT and PLT slots, or [`NO_SLOTS`].
     pub(crate) slots: u32,
+    /// Its place in [`Unit::owns`], or [`NOT_OWN`].
+    pub(crate) own: u32,
     /// The address that references get, from layout on; for thread-local symbols the offset in the module's block.
     pub(crate) address: u64,
 }
@@ -46,6 +50,22 @@ impl<'data> Symbol<'data> {
     pub(crate) fn version(&self) -> Option<&'data [u8]> {
         let version = &self.key[self.name.len()..];
         version.strip_prefix(b"@@").or_else(|| version.strip_prefix(b"@"))
+    }
+
+    /// Whether and how other images may bind to it.
+    pub(crate) fn visible_binding(&self) -> SymbolBinding {
+        let global = self.binding != elf::STB_LOCAL;
+        let visible = matches!(self.visibility, elf::STV_DEFAULT | elf::STV_PROTECTED);
+        match (global && visible, self.is_weak()) {
+            (false, _) => SymbolBinding::Local,
+            (true, false) => SymbolBinding::Strong,
+            (true, true) => SymbolBinding::Weak,
+        }
+    }
+
+    /// Whether it is an IFUNC that the unit defines: its PLT entry is its address.
+    pub(crate) fn is_own_ifunc(&self) -> bool {
+        self.kind == elf::STT_GNU_IFUNC && matches!(self.definition, Definition::Section { .. })
     }
 
     /// Whether the definition may stand beside a strong one of the same name.
@@ -98,10 +118,16 @@ pub(crate) struct Unit<'data> {
     named_objects: usize,
     /// The signatures of the groups that have been chosen.
     comdats: FxHashSet<&'data [u8]>,
+    /// Whether the resolver decides where references to own definitions go.
+    pub(crate) rebinds: bool,
+    /// The own definitions that it has been asked about.
+    pub(crate) owns: Vec<Owned>,
+    /// The variables of sections of which some are kept elsewhere, by object and section.
+    pub(crate) pieces: FxHashMap<(u32, u32), Vec<Piece>>,
 }
 
 impl<'data> Unit<'data> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(rebinds: bool) -> Self {
         Unit {
             objects: Vec::new(),
             symbol_ids: Vec::new(),
@@ -111,6 +137,23 @@ impl<'data> Unit<'data> {
             section_names: FxHashSet::default(),
             named_objects: 0,
             comdats: FxHashSet::default(),
+            rebinds,
+            owns: Vec::new(),
+            pieces: FxHashMap::default(),
+        }
+    }
+
+    /// What references to a symbol get, where that is outside of the unit.
+    pub(crate) fn outside(&self, symbol: &Symbol<'_>) -> Option<Target> {
+        if symbol.own != NOT_OWN {
+            return match self.owns[symbol.own as usize].rebind {
+                Rebind::To(target) => Some(target),
+                _ => None,
+            };
+        }
+        match symbol.definition {
+            Definition::External(target) => Some(target),
+            _ => None,
         }
     }
 
@@ -236,9 +279,11 @@ impl<'data> Unit<'data> {
 
     /// Binds names to images linked before: undefined ones, and weak definitions that exist there already.
     pub(crate) fn bind_earlier(&mut self, resolver: &mut dyn Resolver, from: usize) {
+        let rebinds = self.rebinds;
         for symbol in &mut self.symbols[from..] {
             let open = match symbol.definition {
                 Definition::Undefined => symbol.binding != elf::STB_LOCAL,
+                _ if rebinds => false,
                 Definition::Section { .. } => symbol.is_weak() && symbol.visibility == elf::STV_DEFAULT,
                 Definition::Common { .. } => symbol.visibility == elf::STV_DEFAULT,
                 _ => false,
@@ -474,6 +519,7 @@ fn read_symbol<'data>(
         // Others may look an IFUNC up, and then its address has to be that of a PLT entry.
         needs: if is_shared_ifunc { Needs::PLT } else { Needs::default() },
         slots: NO_SLOTS,
+        own: NOT_OWN,
         address: 0,
     })
 }

@@ -18,6 +18,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use super::Protection;
 use super::region::Region;
+use super::words::WordView;
 use crate::fork;
 
 /// Sizes of an arena's parts in bytes, each a multiple of a page.
@@ -301,6 +302,30 @@ impl Arena {
                 unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), address(start).cast(), bytes.len()) };
                 self.seal(start, bytes.len() as u64)
             }
+        }
+    }
+
+    /// Whether an address lies in the arena.
+    pub(crate) fn holds(&self, address: u64) -> bool {
+        (self.base..self.base + self.sizes.total()).contains(&address)
+    }
+
+    /// A way to write the words of one page, however its code is protected.
+    pub(crate) fn word_view(&mut self, word: u64) -> Result<WordView, MemoryError> {
+        let page = word & !(PAGE_BYTES - 1);
+        if word >= self.start(SegmentKind::Data) {
+            return Ok(WordView::lasting(page, page));
+        }
+        self.unshare()?;
+        let offset = page - self.base;
+        match &self.backing {
+            Backing::Shared { view: Some(view), .. } => {
+                Ok(WordView::lasting(page, view.as_ptr().expose_provenance() as u64 + offset))
+            }
+            Backing::Shared { file, .. } => WordView::map(page, file, offset),
+            Backing::Private => Err(MemoryError::Refused(
+                "target words beside their jumps need code that has a second view",
+            )),
         }
     }
 

@@ -4,6 +4,7 @@ mod arena;
 mod barrier;
 mod range;
 mod region;
+mod words;
 
 use std::ops::Range;
 
@@ -14,6 +15,8 @@ use restub_loader::{
 use crate::tls;
 use arena::{Arena, ArenaSizes};
 pub(crate) use region::Region;
+use restub_stubs::WordStore;
+use words::WordView;
 
 /// How code is written while other code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,9 +72,38 @@ impl ProcessMemory {
         (self.arenas.iter().map(Arena::used_bytes).sum(), self.arenas.len())
     }
 
+    /// Leaves everything mapped for good.
+    pub(crate) fn leak(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.arenas));
+    }
+
     /// Writes constants of a finalized image, such as the GOT word of an IFUNC.
     pub(crate) fn write(&mut self, placement: &Placement, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
         self.arena(placement).write(address, bytes)
+    }
+
+    /// Stores aligned words that other threads read meanwhile, in this order: target words of stubs. Each store is a
+    /// release. Everything that can fail comes before the first one.
+    pub(crate) fn store(&mut self, words: &[WordStore]) -> Result<(), MemoryError> {
+        // One mapping serves the words of one page.
+        let mut views: Vec<WordView> = Vec::new();
+        let mut places = Vec::with_capacity(words.len());
+        for word in words {
+            let known = views.iter().position(|view| view.holds(word.address));
+            places.push(match known {
+                Some(known) => known,
+                None => {
+                    let arena = self.arenas.iter_mut().find(|arena| arena.holds(word.address));
+                    let arena = arena.ok_or(MemoryError::Refused("a stub lies in no arena"))?;
+                    views.push(arena.word_view(word.address)?);
+                    views.len() - 1
+                }
+            });
+        }
+        for (word, view) in words.iter().zip(places) {
+            views[view].store(word.address, word.value);
+        }
+        Ok(())
     }
 
     /// What is in a finalized image's code or constants; nothing of its data, which changes.

@@ -32,6 +32,14 @@ pub enum StubError {
         /// The stub's address.
         address: u64,
     },
+    /// The stub leads to a definition.
+    #[error("stub {index} at {address:#x} still leads to a definition")]
+    Bound {
+        /// The stub's index.
+        index: u32,
+        /// The stub's address.
+        address: u64,
+    },
     /// The instruction that names a stub to the unbound handler holds 31 bits.
     #[error("a table holds at most {} stubs", i32::MAX)]
     Full,

@@ -10,6 +10,7 @@
 //! | Who has the memory? | the host, behind [`StubMemory`]: the crate deals in addresses, of this process or another |
 //! | Who adds, retargets and frees stubs? | [`StubTable`] |
 //! | What if a stub has no definition? | its thunk tells the unbound handler which one it is: [`OnUnbound`] |
+//! | What if it is compiled on its first call? | [`OnUnbound::Resolve`] finds the address, once: [`LazyCell`] |
 //! | When may the old function be freed? | [`Reclaimer`]: when every [`Guard`] that existed at its retirement is gone |
 //! | And if threads call without a guard? | [`scan()`]: no thread has an address inside of it in registers or on its stack |
 //! | When may a freed stub's slot be reused? | [`FreedSlot`] |
@@ -59,6 +60,7 @@
 
 mod epoch;
 mod error;
+mod lazy;
 mod queue;
 mod reclaim;
 mod scan;
@@ -69,9 +71,10 @@ mod thread;
 mod unbound;
 
 pub use error::StubError;
+pub use lazy::{Attempt, LazyCell, Turn};
 pub use reclaim::{Amount, Guard, OldestGuard, ReclaimStats, Reclaimer};
 pub use scan::{ScanError, ScanHit, ScanOptions, ScanReport, SilentThread, scan};
 pub use slot::{BLOCK_BYTES, Block, BlockBytes, Handler, Slot, encode_block};
-pub use table::{FreedSlot, MemoryError, Stub, StubMemory, StubTable, TableStats, WordStore};
+pub use table::{FreedSlot, MemoryError, Stub, StubMemory, StubSet, StubTable, TableStats, WordStore};
 pub use thread::{Silence, ThreadName};
-pub use unbound::{OnUnbound, UnboundCall};
+pub use unbound::{OnUnbound, UnboundCall, resolve_unbound};

@@ -348,6 +348,23 @@ impl Guard {
         }
     }
 
+    /// Whether its thread holds no other guard of the reclaimer.
+    pub fn is_outermost(&self) -> bool {
+        self.local.depth.get() == 1
+    }
+
+    /// As [`repin`](Self::repin), with something in between that is done without a guard. Inside of another guard, that
+    /// one still holds.
+    pub fn repin_after<R>(&mut self, between: impl FnOnce() -> R) -> R {
+        if !self.is_outermost() {
+            return between();
+        }
+        self.local.record.since.store(0, Ordering::Relaxed);
+        let result = self._epoch.repin_after(between);
+        self.local.record.since.store(now(), Ordering::Relaxed);
+        result
+    }
+
     /// Lets go of what has been retired so far, and holds on to what is retired from here on.
     ///
     /// For long loops, and only if this is the thread's one guard: else it does nothing.

@@ -120,10 +120,11 @@ enum State {
     Empty,
 }
 
-/// A table of stubs of one layout.
+/// Stubs of one layout, without the memory that they live in: every method that needs it is handed it.
+///
+/// For hosts that keep stubs and other things in one memory. [`StubTable`] is the simple form, which owns its memory.
 #[derive(Debug)]
-pub struct StubTable<M> {
-    memory: M,
+pub struct StubSet {
     slot: Slot,
     unbound: Arc<Unbound>,
     blocks: Vec<Block>,
@@ -133,11 +134,10 @@ pub struct StubTable<M> {
     empty: Vec<u32>,
 }
 
-impl<M: StubMemory> StubTable<M> {
-    /// An empty table, which takes no memory before the first stub is added.
-    pub fn new(memory: M, slot: Slot, on_unbound: OnUnbound) -> Self {
-        StubTable {
-            memory,
+impl StubSet {
+    /// No stubs.
+    pub fn new(slot: Slot, on_unbound: OnUnbound) -> Self {
+        StubSet {
             slot,
             unbound: Unbound::new(on_unbound),
             blocks: Vec::new(),
@@ -152,9 +152,9 @@ impl<M: StubMemory> StubTable<M> {
     /// # Errors
     ///
     /// [`StubError::Memory`] or [`StubError::Block`] if memory for more stubs cannot be had, [`StubError::Full`].
-    pub fn add(&mut self, name: &str) -> Result<Stub, StubError> {
+    pub fn add(&mut self, memory: &mut impl StubMemory, name: &str) -> Result<Stub, StubError> {
         if self.empty.is_empty() {
-            self.grow()?;
+            self.grow(memory)?;
         }
         let index = self.empty.pop().ok_or(StubError::Full)?;
         self.unbound.set_name(index, name);
@@ -163,39 +163,43 @@ impl<M: StubMemory> StubTable<M> {
         Ok(self.stub(index))
     }
 
-    /// Aims a stub at a target, and returns the one before.
+    /// The stores that aim stubs at targets, or with `None` at the unbound handler; nothing has changed yet.
     ///
-    /// A thread that calls from here on gets the new target, one that calls meanwhile the old or the new one. When the
-    /// old one's memory may be freed is a question for [`Reclaimer`](crate::Reclaimer).
+    /// Once memory has made them, [`stored`](Self::stored) notes it. A host with several sets can so make all of its
+    /// stores at once.
     ///
     /// # Errors
     ///
-    /// [`StubError::Freed`], or [`StubError::Memory`] if the word cannot be stored.
-    pub fn publish(&mut self, stub: Stub, target: u64) -> Result<Option<u64>, StubError> {
-        let before = self.target(stub)?;
-        self.aim(&[(stub, Some(target))])?;
-        Ok(before)
+    /// [`StubError::Freed`].
+    pub fn stores(&self, targets: &[(Stub, Option<u64>)]) -> Result<Vec<WordStore>, StubError> {
+        let store = |&(stub, target): &(Stub, Option<u64>)| {
+            self.target(stub)?;
+            let (block, i) = self.place(stub.index);
+            Ok(WordStore {
+                address: block.word(self.slot, i),
+                value: target.unwrap_or_else(|| block.thunk(self.slot, i)),
+            })
+        };
+        targets.iter().map(store).collect()
     }
 
-    /// Aims several stubs, one after the other in the given order. Threads may call between two stores.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish); then no stub has changed.
-    pub fn publish_all(&mut self, targets: &[(Stub, u64)]) -> Result<(), StubError> {
-        let targets: Vec<_> = targets.iter().map(|&(stub, target)| (stub, Some(target))).collect();
-        self.aim(&targets)
+    /// Notes that stubs have been aimed by the [`stores`](Self::stores) for the same targets.
+    pub fn stored(&mut self, targets: &[(Stub, Option<u64>)]) {
+        for &(stub, target) in targets {
+            self.entries[stub.index as usize].state = State::Live { target };
+        }
     }
 
-    /// Aims a stub at the unbound handler, and returns the target before.
+    /// Aims stubs, one after the other in the given order. Threads may call between two stores.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish).
-    pub fn unbind(&mut self, stub: Stub) -> Result<Option<u64>, StubError> {
-        let before = self.target(stub)?;
-        self.aim(&[(stub, None)])?;
-        Ok(before)
+    /// [`StubError::Freed`], or [`StubError::Memory`] if the words cannot be stored; then no stub has changed.
+    pub fn aim(&mut self, memory: &mut impl StubMemory, targets: &[(Stub, Option<u64>)]) -> Result<(), StubError> {
+        let stores = self.stores(targets)?;
+        memory.store(&stores).map_err(failed("storing a target"))?;
+        self.stored(targets);
+        Ok(())
     }
 
     /// The current target; `None` if the stub has no definition.
@@ -220,16 +224,31 @@ impl<M: StubMemory> StubTable<M> {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish); then the stub has not changed.
-    pub fn free(&mut self, stub: Stub) -> Result<FreedSlot, StubError> {
-        self.unbind(stub)?;
+    /// As [`aim`](Self::aim); then the stub has not changed.
+    pub fn free(&mut self, memory: &mut impl StubMemory, stub: Stub) -> Result<FreedSlot, StubError> {
+        self.aim(memory, &[(stub, None)])?;
+        self.release(stub)
+    }
+
+    /// Frees a stub that is aimed at the unbound handler.
+    ///
+    /// # Errors
+    ///
+    /// [`StubError::Freed`], or [`StubError::Bound`] if it leads to a definition; then the stub has not changed.
+    pub fn release(&mut self, stub: Stub) -> Result<FreedSlot, StubError> {
+        if self.target(stub)?.is_some() {
+            return Err(StubError::Bound {
+                index: stub.index,
+                address: stub.address,
+            });
+        }
         let entry = &mut self.entries[stub.index as usize];
         entry.state = State::Freed;
         entry.generation = entry.generation.wrapping_add(1);
         Ok(FreedSlot { index: stub.index })
     }
 
-    /// Lets later stubs have a freed slot. [`FreedSlot`] says when that is right. A slot of another table is ignored.
+    /// Lets later stubs have a freed slot. [`FreedSlot`] says when that is right. A slot of another set is ignored.
     pub fn reuse(&mut self, slot: FreedSlot) {
         if let Some(entry) = self.entries.get_mut(slot.index as usize)
             && entry.state == State::Freed
@@ -272,53 +291,33 @@ impl<M: StubMemory> StubTable<M> {
         }
     }
 
-    /// The layout of this table's stubs.
+    /// The layout of these stubs.
     pub fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// The memory that the stubs live in.
-    pub fn memory(&self) -> &M {
-        &self.memory
-    }
-
-    /// Gives every block back. No thread may call a stub of this table any more.
-    pub fn close(mut self) -> M {
+    /// Gives every block back. No thread may call a stub of this set any more.
+    pub fn close(&mut self, memory: &mut impl StubMemory) {
         for block in std::mem::take(&mut self.blocks) {
-            self.memory.free(block, self.slot.word_bytes());
+            memory.free(block, self.slot.word_bytes());
         }
-        self.memory
-    }
-
-    fn aim(&mut self, targets: &[(Stub, Option<u64>)]) -> Result<(), StubError> {
-        let mut stores = Vec::with_capacity(targets.len());
-        for &(stub, target) in targets {
-            self.target(stub)?;
-            let (block, i) = self.place(stub.index);
-            stores.push(WordStore {
-                address: block.word(self.slot, i),
-                value: target.unwrap_or_else(|| block.thunk(self.slot, i)),
-            });
-        }
-        self.memory.store(&stores).map_err(memory("storing a target"))?;
-        for &(stub, target) in targets {
-            self.entries[stub.index as usize].state = State::Live { target };
-        }
-        Ok(())
+        self.by_code.clear();
+        self.entries.clear();
+        self.empty.clear();
     }
 
     /// Adds a block. It is complete before it becomes visible.
-    fn grow(&mut self) -> Result<(), StubError> {
+    fn grow(&mut self, memory: &mut impl StubMemory) -> Result<(), StubError> {
         let count = self.slot.stubs_per_block();
         let first = u32::try_from(self.entries.len()).map_err(|_| StubError::Full)?;
         if first > i32::MAX as u32 - count {
             return Err(StubError::Full);
         }
         let word_bytes = self.slot.word_bytes();
-        let block = self.memory.allocate(word_bytes).map_err(memory("allocating"))?;
+        let block = memory.allocate(word_bytes).map_err(failed("allocating"))?;
         let handler = Unbound::handler(&self.unbound);
-        if let Err(error) = self.write_block(block, first, handler) {
-            self.memory.free(block, word_bytes);
+        if let Err(error) = self.write_block(memory, block, first, handler) {
+            memory.free(block, word_bytes);
             return Err(error);
         }
         self.by_code.insert(block.code, self.blocks.len() as u32);
@@ -332,16 +331,21 @@ impl<M: StubMemory> StubTable<M> {
         Ok(())
     }
 
-    fn write_block(&mut self, block: Block, first: u32, handler: Handler) -> Result<(), StubError> {
+    fn write_block(
+        &self,
+        memory: &mut impl StubMemory,
+        block: Block,
+        first: u32,
+        handler: Handler,
+    ) -> Result<(), StubError> {
         let bytes = slot::encode_block(self.slot, block, first, handler)?;
         if !bytes.words.is_empty() {
-            let written = self.memory.write(block.words, &bytes.words);
-            written.map_err(memory("writing targets"))?;
+            let written = memory.write(block.words, &bytes.words);
+            written.map_err(failed("writing targets"))?;
         }
-        self.memory
-            .write(block.code, &bytes.code)
-            .map_err(memory("writing code"))?;
-        self.memory.expose(block).map_err(memory("exposing a page"))
+        let written = memory.write(block.code, &bytes.code);
+        written.map_err(failed("writing code"))?;
+        memory.expose(block).map_err(failed("exposing a page"))
     }
 
     fn place(&self, index: u32) -> (Block, u32) {
@@ -359,6 +363,126 @@ impl<M: StubMemory> StubTable<M> {
     }
 }
 
-fn memory(operation: &'static str) -> impl Fn(MemoryError) -> StubError {
+/// A table of stubs of one layout, with their memory.
+#[derive(Debug)]
+pub struct StubTable<M> {
+    memory: M,
+    stubs: StubSet,
+}
+
+impl<M: StubMemory> StubTable<M> {
+    /// An empty table, which takes no memory before the first stub is added.
+    pub fn new(memory: M, slot: Slot, on_unbound: OnUnbound) -> Self {
+        StubTable {
+            memory,
+            stubs: StubSet::new(slot, on_unbound),
+        }
+    }
+
+    /// As [`StubSet::add`].
+    ///
+    /// # Errors
+    ///
+    /// [`StubError::Memory`] or [`StubError::Block`] if memory for more stubs cannot be had, [`StubError::Full`].
+    pub fn add(&mut self, name: &str) -> Result<Stub, StubError> {
+        self.stubs.add(&mut self.memory, name)
+    }
+
+    /// Aims a stub at a target, and returns the one before.
+    ///
+    /// A thread that calls from here on gets the new target, one that calls meanwhile the old or the new one. When the
+    /// old one's memory may be freed is a question for [`Reclaimer`](crate::Reclaimer).
+    ///
+    /// # Errors
+    ///
+    /// [`StubError::Freed`], or [`StubError::Memory`] if the word cannot be stored.
+    pub fn publish(&mut self, stub: Stub, target: u64) -> Result<Option<u64>, StubError> {
+        let before = self.target(stub)?;
+        self.stubs.aim(&mut self.memory, &[(stub, Some(target))])?;
+        Ok(before)
+    }
+
+    /// Aims several stubs, one after the other in the given order. Threads may call between two stores.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish); then no stub has changed.
+    pub fn publish_all(&mut self, targets: &[(Stub, u64)]) -> Result<(), StubError> {
+        let targets: Vec<_> = targets.iter().map(|&(stub, target)| (stub, Some(target))).collect();
+        self.stubs.aim(&mut self.memory, &targets)
+    }
+
+    /// Aims a stub at the unbound handler, and returns the target before.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn unbind(&mut self, stub: Stub) -> Result<Option<u64>, StubError> {
+        let before = self.target(stub)?;
+        self.stubs.aim(&mut self.memory, &[(stub, None)])?;
+        Ok(before)
+    }
+
+    /// As [`StubSet::target`].
+    ///
+    /// # Errors
+    ///
+    /// [`StubError::Freed`].
+    pub fn target(&self, stub: Stub) -> Result<Option<u64>, StubError> {
+        self.stubs.target(stub)
+    }
+
+    /// As [`StubSet::free`].
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish); then the stub has not changed.
+    pub fn free(&mut self, stub: Stub) -> Result<FreedSlot, StubError> {
+        self.stubs.free(&mut self.memory, stub)
+    }
+
+    /// As [`StubSet::reuse`].
+    pub fn reuse(&mut self, slot: FreedSlot) {
+        self.stubs.reuse(slot);
+    }
+
+    /// As [`StubSet::at`].
+    pub fn at(&self, address: u64) -> Option<Stub> {
+        self.stubs.at(address)
+    }
+
+    /// As [`StubSet::name`].
+    pub fn name(&self, stub: Stub) -> Option<Arc<str>> {
+        self.stubs.name(stub)
+    }
+
+    /// As [`StubSet::word`].
+    pub fn word(&self, stub: Stub) -> u64 {
+        self.stubs.word(stub)
+    }
+
+    /// As [`StubSet::stats`].
+    pub fn stats(&self) -> TableStats {
+        self.stubs.stats()
+    }
+
+    /// As [`StubSet::slot`].
+    pub fn slot(&self) -> Slot {
+        self.stubs.slot()
+    }
+
+    /// The memory that the stubs live in.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Gives every block back. No thread may call a stub of this table any more.
+    pub fn close(mut self) -> M {
+        self.stubs.close(&mut self.memory);
+        self.memory
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(MemoryError) -> StubError {
     move |source| StubError::Memory { operation, source }
 }

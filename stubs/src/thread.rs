@@ -33,6 +33,12 @@ pub(crate) fn current_id() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
+/// This process's number. Safe to call from a signal handler.
+pub(crate) fn process_id() -> i32 {
+    // SAFETY: getpid takes nothing and cannot fail.
+    unsafe { libc::getpid() }
+}
+
 /// Why a thread does not answer a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,21 +59,27 @@ impl Silence {
     /// Finds the reason of a thread that has not answered. `None` if it has ended.
     pub(crate) fn explain(self, task: i32, signal: i32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/self/task/{task}/status")).ok()?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.map_or("", |line| line.trim_start())
-        };
-        let state = field("State:").chars().next();
-        let blocked = u64::from_str_radix(field("SigBlk:"), 16).unwrap_or(0);
+        let state = Self::state(&status)?;
+        let blocked = u64::from_str_radix(field(&status, "SigBlk:"), 16).unwrap_or(0);
         match state {
-            Some('Z' | 'X') => None,
             _ if self != Silence::NoAnswer => Some(self),
             _ if blocked >> (signal - 1) & 1 == 1 => Some(Silence::Blocked),
-            Some('D') => Some(Silence::Uninterruptible),
-            Some('T' | 't') => Some(Silence::Stopped),
+            'D' => Some(Silence::Uninterruptible),
+            'T' | 't' => Some(Silence::Stopped),
             _ => Some(self),
         }
     }
+
+    /// What a thread is doing, from the text of its status. `None` if it has ended.
+    fn state(status: &str) -> Option<char> {
+        let state = field(status, "State:").chars().next()?;
+        (!matches!(state, 'Z' | 'X')).then_some(state)
+    }
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or("", |line| line.trim_start())
 }
 
 /// The numbers of this process's threads.
@@ -80,7 +92,16 @@ pub(crate) fn tasks() -> std::io::Result<Vec<i32>> {
     Ok(tasks)
 }
 
-/// Whether a thread has ended: its number is free, or only its exit status is left.
+/// Whether a thread of this process has ended: its number is free, or only its exit status is left.
+///
+/// In a child after a `fork`, the parent's other threads have ended.
 pub(crate) fn has_ended(task: i32) -> bool {
-    Silence::NoAnswer.explain(task, 1).is_none()
+    // SAFETY: takes no pointers, and signal 0 is none.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, process_id(), task, 0) };
+    if sent != 0 {
+        return std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+    }
+    // The first thread keeps its number until the last one has ended.
+    let status = fs::read_to_string(format!("/proc/self/task/{task}/status"));
+    status.is_ok_and(|status| Silence::state(&status).is_none())
 }

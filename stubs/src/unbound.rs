@@ -1,5 +1,6 @@
 //! What happens when a stub without a definition is called.
 
+use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, RwLock, TryLockError};
@@ -15,7 +16,17 @@ pub enum OnUnbound {
     ///
     /// It runs on the thread that made the call, with that call's arguments lost, and whatever locks the thread holds.
     Hook(Box<dyn Fn(&UnboundCall<'_>) + Send + Sync>),
-    /// Jump to a handler of the host's own, which may find a definition and go on. See [`Handler`].
+    /// Ask for an address, and go on there as if the call had gone there in the first place.
+    Resolve {
+        /// Code that does what [`Handler`] says, and gets the address from [`resolve_unbound`].
+        entry: u64,
+        /// Says where a call goes on. The stub's own address is a good answer once it has a definition: the call then
+        /// meets whatever is current when it gets there.
+        ///
+        /// It runs on the thread that made the call, with whatever locks that holds, and may unwind into the caller.
+        resolver: Box<dyn Fn(&UnboundCall<'_>) -> u64 + Send + Sync>,
+    },
+    /// Jump to a handler of the host's own. See [`Handler`].
     Resolver(Handler),
 }
 
@@ -24,6 +35,7 @@ impl fmt::Debug for OnUnbound {
         match self {
             OnUnbound::Abort => f.write_str("Abort"),
             OnUnbound::Hook(_) => f.write_str("Hook(..)"),
+            OnUnbound::Resolve { entry, .. } => f.debug_struct("Resolve").field("entry", entry).finish_non_exhaustive(),
             OnUnbound::Resolver(handler) => f.debug_tuple("Resolver").field(handler).finish(),
         }
     }
@@ -74,12 +86,14 @@ impl Unbound {
 
     /// The handler to encode into blocks. Its context is valid as long as `this` is.
     pub(crate) fn handler(this: &Arc<Self>) -> Handler {
-        match this.action {
-            OnUnbound::Resolver(handler) => handler,
-            _ => Handler {
-                entry: enter as *const () as u64,
-                context: Arc::as_ptr(this).expose_provenance() as u64,
-            },
+        let entry = match this.action {
+            OnUnbound::Resolver(handler) => return handler,
+            OnUnbound::Resolve { entry, .. } => entry,
+            _ => enter as *const () as u64,
+        };
+        Handler {
+            entry,
+            context: Arc::as_ptr(this).expose_provenance() as u64,
         }
     }
 
@@ -110,7 +124,8 @@ impl Unbound {
         None
     }
 
-    fn report(&self, index: u32, caller: u64) {
+    /// Where a call goes on, if anywhere.
+    fn answer(&self, index: u32, caller: u64) -> Option<u64> {
         let name = self.name(index);
         let call = UnboundCall {
             name: name.as_deref(),
@@ -118,10 +133,12 @@ impl Unbound {
             caller,
         };
         match &self.action {
+            OnUnbound::Resolve { resolver, .. } => return Some(resolver(&call)),
             OnUnbound::Hook(hook) => hook(&call),
             // Nobody is left to return an error to: the process is about to die, and this is its last word.
             _ => _ = writeln!(std::io::stderr(), "restub: {call}"),
         }
+        None
     }
 }
 
@@ -154,6 +171,42 @@ extern "C" fn die(context: *const Unbound, index: u64, caller: u64) -> ! {
     // SAFETY: the block that jumped here was encoded with this context, and the table that keeps it alive also keeps the
     // block; a stub must not be called once its table is gone.
     let unbound = unsafe { &*context };
-    unbound.report(index as u32, caller);
+    unbound.answer(index as u32, caller);
     std::process::abort()
+}
+
+/// Answers [`OnUnbound::Resolve`]'s entry with the address at which a call goes on. Preserves `errno`, as the call that
+/// it delays may be to a function that reads it.
+///
+/// # Safety
+///
+/// The arguments are what the entry found: the context, the stub's index, and the return address of the call.
+pub unsafe extern "C-unwind" fn resolve_unbound(context: *const c_void, index: u64, caller: u64) -> u64 {
+    let _errno = Errno::save();
+    // SAFETY: as in `die`: the context is the one that the block was encoded with.
+    let unbound = unsafe { &*context.cast::<Unbound>() };
+    let answer = unbound.answer(index as u32, caller);
+    answer.unwrap_or_else(|| std::process::abort())
+}
+
+/// The thread's `errno`, put back at the end.
+struct Errno(c_int);
+
+impl Errno {
+    fn save() -> Self {
+        // SAFETY: the C library returned the address of this thread's `errno`.
+        Errno(unsafe { *Self::place() })
+    }
+
+    fn place() -> *mut c_int {
+        // SAFETY: takes nothing and cannot fail.
+        unsafe { libc::__errno_location() }
+    }
+}
+
+impl Drop for Errno {
+    fn drop(&mut self) {
+        // SAFETY: as in `save`.
+        unsafe { *Self::place() = self.0 };
+    }
 }

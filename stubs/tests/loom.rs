@@ -1,10 +1,11 @@
 //! Models of the lock-free parts, checked in every interleaving with at most two preemptions.
 //!
 //! The source files are included, not imported: here `crate::sync` is loom's, so the code that runs is the crate's own.
-//! The queue is modelled in every test run. The models with epochs need a crossbeam-epoch that is built for loom:
+//! The queue and lazy functions are modelled in every test run. The models with epochs need a crossbeam-epoch that is
+//! built for loom:
 //!
 //! ```text
-//! RUSTFLAGS='--cfg crossbeam_loom' cargo test -p restub-stubs --release --test loom
+//! RUSTFLAGS='--cfg crossbeam_loom' cargo test -p restub-stubs --release --test loom --target-dir target/loom
 //! ```
 #![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 #![allow(
@@ -13,10 +14,45 @@
 )]
 
 mod sync {
+    use std::time::Duration;
+
     pub(crate) use loom::sync::Arc;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+    use loom::sync::{Condvar, Mutex};
+
+    loom::lazy_static! {
+        static ref FUTEX: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    /// As the kernel's, without a limit: a thread that nobody wakes is a deadlock, which loom reports.
+    pub(crate) fn sleep_on(word: &AtomicU32, value: u32, _: Duration) {
+        let lock = FUTEX.0.lock().unwrap();
+        if word.load(Ordering::Relaxed) == value {
+            drop(FUTEX.1.wait(lock));
+        }
+    }
+
+    pub(crate) fn wake(_: &AtomicU32) {
+        let _lock = FUTEX.0.lock().unwrap();
+        FUTEX.1.notify_all();
+    }
 }
 
+/// What the system says of threads; the models say it themselves.
+mod thread {
+    pub(crate) fn current_id() -> i32 {
+        unreachable!("models use `enter_as`")
+    }
+
+    pub(crate) fn has_ended(_: i32) -> bool {
+        false
+    }
+}
+
+#[path = "../src/lazy.rs"]
+#[allow(dead_code, reason = "the models enter as threads that they number themselves")]
+#[allow(unreachable_pub, reason = "the file is the crate's")]
+mod lazy;
 #[path = "../src/queue.rs"]
 mod queue;
 
@@ -24,8 +60,9 @@ mod queue;
 #[path = "../src/epoch.rs"]
 mod epoch;
 
+use lazy::{LazyCell, Turn};
 use queue::{Node, Queue};
-use sync::Arc;
+use sync::{Arc, AtomicU32, Ordering};
 
 /// Every interleaving in which no thread is interrupted more than twice, which is where defects show.
 fn bounded(model: impl Fn() + Send + Sync + 'static) {
@@ -59,6 +96,75 @@ fn nothing_is_lost_between_pushes_and_a_drain() {
         assert!(of(0).eq([0, 1]) && of(1).eq([10]), "{items:?}");
     });
 }
+
+/// Runs a body in three threads, which are numbered.
+fn in_three_threads(body: impl Fn(i32) + Send + Sync + 'static) {
+    let body = Arc::new(body);
+    let others: Vec<_> = (1..3)
+        .map(|me| {
+            let body = Arc::clone(&body);
+            loom::thread::spawn(move || body(me))
+        })
+        .collect();
+    body(3);
+    for other in others {
+        other.join().unwrap();
+    }
+}
+
+#[test]
+fn a_lazy_function_is_found_once_and_everybody_gets_it_whole() {
+    bounded(|| {
+        let (cell, code) = (LazyCell::new(), loom::cell::UnsafeCell::new(0));
+        let world = Arc::new(Shared((cell, code)));
+        in_three_threads(move |me| {
+            let (cell, code) = &world.0;
+            match cell.enter_as(me, |_| false) {
+                Turn::Mine(attempt) => {
+                    assert!(matches!(cell.enter_as(me, |_| false), Turn::Recursive));
+                    // SAFETY: what is being proved: this thread alone finds the function, and nobody looks meanwhile.
+                    code.with_mut(|code| unsafe { *code += 1 });
+                    attempt.publish(5);
+                }
+                Turn::Found(target) => {
+                    // SAFETY: as above: it is not written any more.
+                    assert_eq!((target, code.with(|code| unsafe { *code })), (5, 1));
+                }
+                turn => panic!("{turn:?}"),
+            }
+        });
+    });
+}
+
+#[test]
+fn whoever_waited_for_a_failure_is_told_and_whoever_did_not_tries_again() {
+    bounded(|| {
+        let (cell, attempts) = (LazyCell::new(), AtomicU32::new(0));
+        let world = Arc::new(Shared((cell, attempts)));
+        in_three_threads(move |me| {
+            let (cell, attempts) = &world.0;
+            match cell.enter_as(me, |_| false) {
+                // The first attempt fails, every later one succeeds.
+                Turn::Mine(attempt) => match attempts.fetch_add(1, Ordering::Relaxed) {
+                    0 => drop(attempt),
+                    _ => attempt.publish(5),
+                },
+                Turn::Found(target) => assert_eq!((target, attempts.load(Ordering::Relaxed)), (5, 2)),
+                Turn::Failed => assert!(attempts.load(Ordering::Relaxed) > 0),
+                Turn::Recursive => panic!("no thread asks twice"),
+            }
+        });
+    });
+}
+
+/// What the models' threads share.
+struct Shared<T>(T);
+
+// SAFETY: the models share cells on purpose; loom checks every access.
+unsafe impl<T> Sync for Shared<T> {}
+
+// SAFETY: as above.
+unsafe impl<T> Send for Shared<T> {}
 
 #[cfg(crossbeam_loom)]
 mod epochs {

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use restub::loader::Input;
 
-/// Compiles a source with the system's compiler. The name, which has to be unique among all tests, ends in `.c`, `.cc`
-/// or `.s`.
+/// Compiles a source with the system's compiler. The name, which has to be unique in its test, ends in `.c`, `.cc` or
+/// `.s`.
 pub(crate) fn compile(name: &str, source: &str, flags: &[&str]) -> Input<'static> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("objects");
+    let test = std::thread::current().name().unwrap_or("unnamed").replace("::", "-");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("objects").join(test);
     std::fs::create_dir_all(&folder).expect("a folder for objects");
     let (source_path, object_path) = (folder.join(name), folder.join(format!("{name}.o")));
     std::fs::write(&source_path, source).expect("the source can be written");

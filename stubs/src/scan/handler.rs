@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::ScanHit;
 use super::stacks::Stacks;
-use crate::thread::{self, ThreadName};
+use crate::sync::{sleep_on, wake};
+use crate::thread::{self, ThreadName, process_id};
 
 /// Below the stack pointer a leaf function may keep this many bytes (psABI, 3.2.2).
 const RED_ZONE_BYTES: u64 = 128;
@@ -429,11 +430,6 @@ fn thread_pointer() -> u64 {
     pointer
 }
 
-fn process_id() -> i32 {
-    // SAFETY: getpid takes nothing and cannot fail.
-    unsafe { libc::getpid() }
-}
-
 fn unset_stack() -> libc::stack_t {
     libc::stack_t {
         ss_sp: ptr::null_mut(),
@@ -445,20 +441,4 @@ fn unset_stack() -> libc::stack_t {
 fn no_action() -> libc::sigaction {
     // SAFETY: every field is an integer or an optional pointer, of which zero is a value.
     unsafe { std::mem::zeroed() }
-}
-
-fn sleep_on(word: &AtomicU32, value: u32, limit: Duration) {
-    let limit = libc::timespec {
-        tv_sec: limit.as_secs() as libc::time_t,
-        tv_nsec: i64::from(limit.subsec_nanos()),
-    };
-    let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word and the limit live for the length of the call.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, &raw const limit) };
-}
-
-fn wake(word: &AtomicU32) {
-    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word is alive: its job is not freed while this thread is counted.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
 }
