@@ -22,6 +22,8 @@ use crate::error::{Error, RelocationError};
 use crate::image::Detail;
 use crate::relocation::{Formula, Need, Row};
 
+/// Where batches are linked: low, as for non-PIC code, and beside shared libraries.
+const BASES: [u64; 2] = [0x1000_0000, 0x7f12_3400_0000];
 /// Distance between two cases of a batch; each has four segments of a quarter of it.
 const CASE_BYTES: u64 = 1 << 20;
 /// Where the other linker's own tables are, before the first case.
@@ -125,6 +127,31 @@ pub fn batch(scope: Scope, seed: u64, count: u64) -> Vec<Case> {
         Case::generate(&mut choices, scope, &format!("e{index}_"), base + index * CASE_BYTES)
     };
     (0..count).map(case).collect()
+}
+
+/// Compares both linkers with this crate on the cases that bytes stand for, a piece of them for each.
+///
+/// # Panics
+/// If one of them differs for no known cause, or cannot be run.
+pub fn check_peers_bytes(bytes: &[u8]) {
+    const PIECE_BYTES: usize = 384;
+    const MOST_CASES: usize = 40;
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let scope = if first & 1 == 0 { Scope::Program } else { Scope::Library };
+    let base = BASES[usize::from(first >> 1 & 1)];
+    let pieces = rest.chunks(PIECE_BYTES).take(MOST_CASES).enumerate();
+    let cases: Vec<Case> = pieces
+        .map(|(index, piece)| {
+            let (prefix, base) = (format!("e{index}_"), base + index as u64 * CASE_BYTES);
+            Case::generate(&mut Choices::new(piece), scope, &prefix, base)
+        })
+        .collect();
+    for peer in [Peer::Gnu, Peer::Lld] {
+        let (_, differences) = peer.check(scope, &cases).unwrap_or_else(|error| panic!("{error}"));
+        assert!(differences.is_empty(), "{differences:#?}");
+    }
 }
 
 /// What this crate makes of a case.

@@ -1,7 +1,8 @@
 //! A second implementation of the relocation types, written from the text of the psABI (version 1.0, table 4.9 and the
 //! paragraphs around it) and not from the table of this crate, which it judges.
 
-use crate::relocation::{Row, Values};
+use super::choices::Choices;
+use crate::relocation::{ROWS, Row, Values};
 
 /// The field of a relocation type (psABI, figure 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,4 +145,34 @@ pub fn check_row(number: u32, values: &Values) {
         }
         Ok(field[..width].to_vec())
     });
+}
+
+/// [`check_row`] of the type and the values that bytes stand for.
+///
+/// # Panics
+/// As [`check_row`].
+pub fn check_row_bytes(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let number = choices.below(ROWS.len() as u64 + 2) as u32;
+    let [s, a, g, got, l, z, tp, block, module] = std::array::from_fn(|_| choices.edge());
+    // Most displacements are small, and interesting at the edges of 32 bits.
+    let from = *choices.pick(&[s, s, l, g, got]);
+    let p = if choices.once_in(4) {
+        choices.word()
+    } else {
+        from.wrapping_add(a).wrapping_sub(choices.edge())
+    };
+    let values = Values {
+        s,
+        a,
+        p,
+        g,
+        got,
+        l,
+        z,
+        tp,
+        block,
+        module,
+    };
+    check_row(number, &values);
 }
