@@ -33,6 +33,10 @@ mod builtins;
 mod debugger;
 mod dynamic;
 mod error;
+#[cfg(feature = "fault")]
+pub mod fault;
+#[cfg(not(feature = "fault"))]
+mod fault;
 mod fork;
 mod function;
 mod host;
