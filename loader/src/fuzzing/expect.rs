@@ -1,10 +1,12 @@
 //! The oracle of whole links: what a case should become, and what no input may do.
 
+use object::elf;
+
 use super::case::{Case, Scope};
 use super::choices::{Choices, entropy};
 use super::model::Model;
 use super::ours::{Ours, far_from, link_case};
-use super::plan::RelocationTable;
+use super::plan::{ObjectPlan, RelocationTable};
 use super::spoil;
 use super::view::Meaning;
 use crate::archive::Archive;
@@ -14,7 +16,7 @@ use crate::image::Detail;
 use crate::input::Input;
 use crate::link::{Options, link};
 use crate::memory::SegmentKind;
-use crate::object::Object;
+use crate::object::{Object, SymbolPlace};
 use crate::relocation::{Fit, Row};
 
 /// Gives the relocations of a case addends that put values at the edges of what fits, and now and then beyond.
@@ -314,18 +316,23 @@ pub fn check_object(bytes: &[u8]) {
     }
 }
 
-/// Reads bytes as an archive, with all of its members.
+/// Reads bytes as an archive, with all of its members, and links some of them: those that define what an object wants.
+///
+/// # Panics
+/// As [`check_link`].
 pub fn check_archive(bytes: &[u8]) {
-    let input = Input::from_bytes("input", bytes);
-    if let Ok(archive) = Archive::parse(&input)
-        && let Ok(objects) = archive.objects()
-    {
-        for object in objects {
-            assert!(object.file_size() <= bytes.len() as u64);
-            check_link(
-                &Case::generate(&mut Choices::new(&[]), Scope::Anything, "", 0x1000_0000),
-                &[Input::from_bytes("input", bytes)],
-            );
-        }
-    }
+    const MOST_NAMES: usize = 6;
+    let archive = Input::from_bytes("archive", bytes);
+    let Ok(objects) = Archive::parse(&archive).and_then(|archive| archive.objects()) else {
+        return;
+    };
+    assert!(objects.iter().all(|object| object.file_size() <= bytes.len() as u64));
+    let symbols = objects.iter().flat_map(Object::symbols).map_while(Result::ok);
+    let names = symbols.filter(|symbol| symbol.binding != elf::STB_LOCAL && symbol.place != SymbolPlace::Undefined);
+    let names = names
+        .filter_map(|symbol| std::str::from_utf8(symbol.name).ok())
+        .take(MOST_NAMES);
+    let user = ObjectPlan::wanting(names);
+    let case = Case::generate(&mut Choices::new(&[]), Scope::Anything, "", 0x1000_0000);
+    check_link(&case, &[Input::from_bytes("user.o", user.write()), archive]);
 }

@@ -384,16 +384,13 @@ impl Generator<'_> {
 
     fn undefined(&self, name: String, tls: bool, weak: bool) -> SymbolPlan {
         SymbolPlan {
-            name,
-            place: SymbolPlanPlace::UNDEFINED,
-            value: 0,
-            size: 0,
             kind: if tls { elf::STT_TLS } else { elf::STT_NOTYPE },
             binding: if weak { elf::STB_WEAK } else { elf::STB_GLOBAL },
             visibility: match self.scope {
                 Scope::Library => elf::STV_HIDDEN,
                 _ => elf::STV_DEFAULT,
             },
+            ..SymbolPlan::undefined(&name)
         }
     }
 

@@ -120,6 +120,38 @@ pub enum RelocationTable {
     Crel,
 }
 
+impl ObjectPlan {
+    /// An object that has the addresses of some names, which others define.
+    #[must_use]
+    pub fn wanting<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let symbols: Vec<SymbolPlan> = names.into_iter().map(SymbolPlan::undefined).collect();
+        let address = |symbol: usize| RelocationPlan {
+            offset: symbol as u64 * 8,
+            number: elf::R_X86_64_64.0,
+            symbol,
+            addend: 0,
+        };
+        let size = symbols.len() * 8;
+        let data = SectionPlan {
+            name: ".data".to_owned(),
+            kind: elf::SHT_PROGBITS,
+            flags: elf::SectionFlags(VARIABLE),
+            align: 8,
+            size: size as u64,
+            contents: vec![0; size],
+            link: None,
+            relocations: (0..symbols.len()).map(address).collect(),
+        };
+        ObjectPlan {
+            name: "user.o".to_owned(),
+            sections: vec![data],
+            symbols,
+            groups: Vec::new(),
+            table: RelocationTable::Rela,
+        }
+    }
+}
+
 impl SectionPlan {
     /// Whether it is a part of the image in memory.
     #[must_use]
@@ -141,6 +173,20 @@ impl SectionPlan {
 }
 
 impl SymbolPlan {
+    /// A reference to a name.
+    #[must_use]
+    pub fn undefined(name: &str) -> Self {
+        SymbolPlan {
+            name: name.to_owned(),
+            place: SymbolPlanPlace::UNDEFINED,
+            value: 0,
+            size: 0,
+            kind: elf::STT_NOTYPE,
+            binding: elf::STB_GLOBAL,
+            visibility: elf::STV_DEFAULT,
+        }
+    }
+
     /// Whether other objects see the name.
     #[must_use]
     pub fn is_global(&self) -> bool {
