@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use restub::loader::Input;
 use restub::loader::fuzzing::Choices;
-use restub::{Error, Linkage, ModuleId, Protection, Replace, Session};
+use restub::{Error, Linkage, ModuleId, Protection, Replace, Session, fault};
 
 type Nullary = unsafe extern "C" fn() -> i32;
 
@@ -358,15 +358,18 @@ fn step(session: &Session, model: &mut Model, choices: &mut Choices<'_>) {
         }
         operation => {
             let replace = model.stubs && operation >= 4;
-            load(session, model, &items(choices, model.stubs), replace);
+            // Now and then the system refuses something on the way.
+            let refused_call = choices.once_in(6).then(|| choices.below(16));
+            load(session, model, &items(choices, model.stubs), replace, refused_call);
         }
     }
 }
 
-fn load(session: &Session, model: &mut Model, items: &[Item], replace: bool) {
+fn load(session: &Session, model: &mut Model, items: &[Item], replace: bool, refused_call: Option<u64>) {
     let key = model.next;
     model.next += 1;
     let inputs = [object(key, items)];
+    refused_call.map(fault::fail_after);
     let result = if replace {
         // SAFETY: no other thread is in the session, and all functions have the same type.
         unsafe { session.replace(&inputs, &Replace::new()) }.map(|report| report.module)
@@ -374,7 +377,9 @@ fn load(session: &Session, model: &mut Model, items: &[Item], replace: bool) {
         // SAFETY: the objects are made above.
         unsafe { session.load(&inputs) }
     };
+    let refused = refused_call.is_some() && !fault::stop();
     match (result, model.plan(key, items, replace)) {
+        (Err(_), Plan::Accept { .. }) if refused => {}
         (Ok(id), Plan::Accept { uses, own, publish }) => {
             model.accept(key, Module { id, uses, own }, publish, replace);
         }
