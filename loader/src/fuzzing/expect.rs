@@ -6,7 +6,7 @@ use super::case::{Case, Scope};
 use super::choices::{Choices, entropy};
 use super::model::Model;
 use super::ours::{Ours, far_from, link_case};
-use super::plan::{ObjectPlan, RelocationTable};
+use super::plan::{ObjectPlan, RelocationPlan, RelocationTable, SectionPlan};
 use super::spoil;
 use super::view::Meaning;
 use crate::archive::Archive;
@@ -207,9 +207,11 @@ fn compare(ours: &Ours<'_>, silenced: &[(usize, usize, usize, i64)]) {
 /// what memory held before, no call to the memory out of turn, and after an error nothing that is left behind; the same
 /// outcome each time, whatever is asked to be told of it.
 ///
+/// Returns whether they link.
+///
 /// # Panics
 /// If something of that does not hold.
-pub fn check_link(case: &Case, inputs: &[Input<'_>]) {
+pub fn check_link(case: &Case, inputs: &[Input<'_>]) -> bool {
     let run = |garbage: u8, detail: Detail, trace: bool| {
         let mut memory = super::CheckedMemory::new(case.base, garbage, case.static_tls);
         let options = Options {
@@ -240,8 +242,12 @@ pub fn check_link(case: &Case, inputs: &[Input<'_>]) {
                 (&again.init, &again.fini, &again.ifuncs)
             );
             let _ = elf_image(&image, SegmentKind::ALL.map(|segment| first.bytes(segment)));
+            true
         }
-        (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+        (Err(one), Err(other)) => {
+            assert_eq!(one.to_string(), other.to_string());
+            false
+        }
         (one, other) => panic!("at first {:?}, then {:?}", one.map(|_| ()), other.map(|_| ())),
     }
 }
@@ -270,9 +276,35 @@ pub fn check_link_bytes(bytes: &[u8]) {
         _ => {
             let mut case = Case::generate(&mut choices, Scope::Anything, "", base);
             spoil::spoil(&mut case, &mut choices);
-            check_link(&case, &case.inputs());
+            if check_link(&case, &case.inputs()) {
+                let outside = case.objects.iter().find_map(field_outside);
+                assert!(outside.is_none(), "linked in spite of {outside:?}\n{case:#?}");
+            }
         }
     }
+}
+
+/// A relocation of a section that surely is in the image, whose field is not in the section.
+fn field_outside(object: &ObjectPlan) -> Option<&RelocationPlan> {
+    const UNSURE: u64 = elf::SHF_GROUP.0 | elf::SHF_LINK_ORDER.0 | elf::SHF_EXCLUDE.0;
+    let grouped = |at: usize| object.groups.iter().any(|group| group.members.contains(&at));
+    let sections = object.sections.iter().enumerate().filter(|(at, section)| {
+        let by_name = section.name.starts_with(".gnu.linkonce") || section.name == ".note.gnu.property";
+        section.is_allocated() && section.flags.0 & UNSURE == 0 && section.kind.0 != 0 && !by_name && !grouped(*at)
+    });
+    let outside = |section: &SectionPlan, relocation: &RelocationPlan| {
+        let row = Row::of(relocation.number).filter(|row| row.number != 0);
+        let end = relocation.offset.checked_add(row.map_or(0, |row| u64::from(row.width)));
+        end.is_none_or(|end| end > section.size)
+    };
+    sections
+        .flat_map(|(_, section)| {
+            section
+                .relocations
+                .iter()
+                .filter(|relocation| outside(section, relocation))
+        })
+        .find(|relocation| relocation.number != 0)
 }
 
 /// [`check_link_bytes`] of random bytes that follow from a seed.

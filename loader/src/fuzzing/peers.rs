@@ -323,12 +323,15 @@ impl Peer {
             Scope::Library => command.args(["-shared", "-Bsymbolic"]),
             _ => command.arg("-static"),
         };
-        if self == Peer::Gnu && cases.first().is_some_and(|case| case.base > 1 << 31) {
-            // It would make absolute forms of 32 bits, and give up because they do not fit.
-            command.arg("--no-relax");
+        let mut run = |more: &[&str]| {
+            let output = command.args(more).output().map_err(|e| format!("{self:?}: {e}"))?;
+            Ok::<_, String>(String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let mut messages = run(&[])?;
+        if messages.contains("relink with --no-relax") {
+            // GNU ld has made an absolute form of an instruction, and gives up because the address does not fit it.
+            messages = run(&["--no-relax"])?;
         }
-        let output = command.output().map_err(|e| format!("{self:?}: {e}"))?;
-        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
         let bytes = std::fs::read(folder.join("out"));
         Ok((
             bytes.map_err(|e| format!("{self:?} wrote nothing: {e}\n{messages}"))?,
