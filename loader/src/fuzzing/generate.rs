@@ -561,7 +561,7 @@ impl Generator<'_> {
                     .name
                     .strip_prefix(self.prefix)
                     .and_then(|name| name.chars().next());
-                let gives_up = matches!(letter, Some('a' | 'z')) && row.formula == Formula::SlotRelative;
+                let gives_up = matches!(letter, Some('a' | 'n' | 'z')) && row.formula == Formula::SlotRelative;
                 // For GNU ld, R_X86_64_NONE refers to its symbol.
                 fine && super::peers::can_ask(row) && (row.number == 4 || !ifunc) && !gives_up && row.number != 0
             }
