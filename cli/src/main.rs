@@ -4,6 +4,7 @@ mod arguments;
 mod assemble;
 mod crash;
 mod files;
+mod fuzz;
 mod inspect;
 mod link;
 mod manual;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Link(arguments) => link::link(&arguments),
         Command::Asm(arguments) => assemble::assemble(&arguments),
+        Command::FuzzObject(arguments) => fuzz::fuzz_object(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

@@ -7,6 +7,8 @@ mod elf_image;
 mod error;
 mod fingerprint;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod image;
 mod input;
 mod layout;
