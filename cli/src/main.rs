@@ -8,6 +8,8 @@ mod inspect;
 mod link;
 mod manual;
 mod output;
+mod process;
+mod process_arguments;
 mod report;
 mod run;
 
@@ -33,6 +35,11 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Link(arguments) => link::link(&arguments),
         Command::Asm(arguments) => assemble::assemble(&arguments),
+        Command::Plan(arguments) => process::plan(&arguments),
+        Command::Patch(arguments) => process::patch(&arguments),
+        Command::Status(arguments) => process::status(&arguments),
+        Command::Revert(arguments) => process::revert(&arguments),
+        Command::History(arguments) => process::history(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };
