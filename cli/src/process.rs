@@ -372,7 +372,7 @@ fn revert_text(report: &RevertReport) -> String {
         None => writeln!(text),
     };
     for line in &report.lingering {
-        let _ = writeln!(text, "note: {line}; its memory is kept");
+        let _ = writeln!(text, "note: threads are still in {line}, and finish their calls");
     }
     text
 }

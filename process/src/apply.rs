@@ -1,5 +1,6 @@
 //! Carrying out a plan, taking patches back, and telling what is there.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use restub_loader::Input;
@@ -178,7 +179,8 @@ fn switch(
         steps.step();
         return Ok(report);
     }
-    let mut stopped = Stopped::new(hold, plan.watch)?;
+    let retired = Retired::of(&plan.arena, &applied.registry);
+    let mut stopped = Stopped::new(hold, plan.watch, retired.ranges())?;
     let (stop, attempts, threads) = stopped.run(hold, timeout, steps, |steps| {
         write_entries(procfs, &plan.entries, steps)?;
         commit(procfs, &plan.arena, &applied)?;
@@ -186,6 +188,7 @@ fn switch(
         Ok(())
     })?;
     (report.stop, report.attempts, report.threads) = (Some(stop), attempts, threads);
+    retired.settle(procfs, &plan.arena, &applied, &stopped.findings.occupied, steps)?;
     Ok(report)
 }
 
@@ -232,16 +235,18 @@ fn write_entries(procfs: &Procfs, entries: &[EntryChange], steps: &mut Steps) ->
 /// Stops all threads, makes sure that none is in the way, and does something, in as many attempts as time allows.
 struct Stopped {
     watch: Watch,
+    observed: Vec<Range<u64>>,
     scanner: Scanner,
     findings: Findings,
     threads: Vec<StoppedThread>,
 }
 
 impl Stopped {
-    fn new(hold: &mut Hold<'_>, watch: Watch) -> Result<Self> {
+    fn new(hold: &mut Hold<'_>, watch: Watch, observed: Vec<Range<u64>>) -> Result<Self> {
         hold.seize_all()?;
         Ok(Stopped {
             watch,
+            observed,
             scanner: Scanner::new(hold.procfs.maps()?),
             findings: Findings::default(),
             threads: Vec::with_capacity(hold.tids().len() + SLACK),
@@ -263,8 +268,9 @@ impl Stopped {
             let stop = hold.stop_all(STOP_LIMIT)?;
             steps.step();
             stop.threads(&mut self.threads)?;
+            let (watch, observed) = (&self.watch, &self.observed);
             self.scanner
-                .look(procfs, &self.threads, &self.watch, &mut self.findings);
+                .look(procfs, &self.threads, watch, observed, &mut self.findings);
             if self.findings.blockers.is_empty() {
                 for (tid, registers) in &self.findings.moved {
                     stop.set_registers(*tid, registers)?;
@@ -394,56 +400,98 @@ fn take_back(
     let entries = entries_to_restore(procfs, &registry);
     let staged = records.stage(procfs, arena, registry)?;
     steps.step();
-    // Who is in the patches when they are switched off will be there later, so this is looked at and blocks nothing.
-    let mut watch = Watch::default();
-    for patch in staged.registry.patches.iter().filter(|patch| ids.contains(&patch.id)) {
-        watch.add_all(patch.code(), patch.name.clone());
-    }
-    watch.finish();
-    let mut lingering = Findings::default();
-    hold.seize_all()?;
-    let mut scanner = Scanner::new(procfs.maps()?);
-    let mut threads = Vec::with_capacity(hold.tids().len() + SLACK);
-    let stop = hold.stop_all(STOP_LIMIT)?;
-    steps.step();
-    stop.threads(&mut threads)?;
-    scanner.look(procfs, &threads, &watch, &mut lingering);
-    commit(procfs, arena, &staged)?;
-    steps.step();
-    write_entries(procfs, &entries, steps)?;
-    let time = stop.end();
-    steps.step();
-    settle(procfs, arena, &staged, ids, &lingering, steps)?;
+    // Who is in the patches when they are switched off will leave them later; that is looked at and blocks nothing.
+    let retired = Retired::of(arena, &staged.registry);
+    let mut stopped = Stopped::new(hold, Watch::default(), retired.ranges())?;
+    let (stop, _, _) = stopped.run(hold, Duration::ZERO, steps, |steps| {
+        commit(procfs, arena, &staged)?;
+        steps.step();
+        write_entries(procfs, &entries, steps)
+    })?;
+    let occupied = &stopped.findings.occupied;
+    retired.settle(procfs, arena, &staged, occupied, steps)?;
     Ok(RevertReport {
         pid: procfs.pid,
         patches: names.into_iter().map(|(name, _, _)| name).collect(),
         restored: restored_names(&staged.registry, &entries),
-        stop: Some(time),
-        lingering: lingering.blockers,
+        stop: Some(stop),
+        lingering: retired.occupied(&staged.registry, occupied),
     })
 }
 
-/// Records which reverted patches no thread was in: their memory may be used again for the same patch.
-fn settle(
-    procfs: &Procfs,
-    arena: &Arena,
-    staged: &Records,
-    ids: &[u64],
-    lingering: &Findings,
-    steps: &mut Steps,
-) -> Result<()> {
-    if !lingering.blockers.is_empty() {
-        return Ok(());
+/// What may be used again as soon as a stop has shown that no thread is in it: the code of patches that were reverted,
+/// and pads that lead to no version any more.
+struct Retired {
+    patches: Vec<(u64, Range<u64>)>,
+    slots: Vec<(u64, Range<u64>)>,
+}
+
+impl Retired {
+    fn of(arena: &Arena, registry: &Registry) -> Self {
+        let patches = registry
+            .patches
+            .iter()
+            .filter(|patch| !patch.live && !patch.quiet && !patch.hash.is_empty());
+        let slots = registry
+            .slots
+            .iter()
+            .filter(|slot| slot.used_pads != slot.stacked_pads());
+        Retired {
+            patches: patches.map(|patch| (patch.id, patch.code())).collect(),
+            slots: slots.map(|slot| (slot.slot, arena.passage(slot.slot))).collect(),
+        }
     }
-    let mut registry = staged.registry.clone();
-    for patch in registry.patches.iter_mut().filter(|patch| ids.contains(&patch.id)) {
-        patch.quiet = true;
+
+    fn ranges(&self) -> Vec<Range<u64>> {
+        self.patches
+            .iter()
+            .chain(&self.slots)
+            .map(|(_, range)| range.clone())
+            .collect()
     }
-    let settled = staged.stage(procfs, arena, registry)?;
-    steps.step();
-    commit(procfs, arena, &settled)?;
-    steps.step();
-    Ok(())
+
+    /// Records what no thread was in.
+    fn settle(
+        &self,
+        procfs: &Procfs,
+        arena: &Arena,
+        records: &Records,
+        occupied: &[bool],
+        steps: &mut Steps,
+    ) -> Result<()> {
+        let (patches, slots) = occupied.split_at(self.patches.len().min(occupied.len()));
+        if occupied.iter().all(|occupied| *occupied) {
+            return Ok(());
+        }
+        let mut registry = records.registry.clone();
+        for ((id, _), _) in self.patches.iter().zip(patches).filter(|(_, occupied)| !**occupied) {
+            for patch in registry.patches.iter_mut().filter(|patch| patch.id == *id) {
+                patch.quiet = true;
+            }
+        }
+        for ((slot, _), _) in self.slots.iter().zip(slots).filter(|(_, occupied)| !**occupied) {
+            for record in registry.slots.iter_mut().filter(|record| record.slot == *slot) {
+                record.used_pads = record.stacked_pads();
+            }
+        }
+        let settled = records.stage(procfs, arena, registry)?;
+        steps.step();
+        commit(procfs, arena, &settled)?;
+        steps.step();
+        Ok(())
+    }
+
+    /// The names of patches that threads are still in.
+    fn occupied(&self, registry: &Registry, occupied: &[bool]) -> Vec<String> {
+        let still = self.patches.iter().zip(occupied).filter(|(_, occupied)| **occupied);
+        let mut names: Vec<String> = still
+            .filter_map(|((id, _), _)| registry.patch(*id))
+            .map(|patch| patch.name.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
 }
 
 /// Entries that no patch redirects any more. The unwinder's stays as long as a patch is there to be found.

@@ -904,7 +904,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             self.stop_for_pads = true;
             self.watch
                 .add_all(arena.passage(slot), format!("the way to {}", record.name));
-            record.used_pads = record.stack.iter().fold(1, |pads, (_, pad)| pads | 1 << pad);
+            record.used_pads = record.stacked_pads();
         }
         record.used_pads |= 1 << pad;
         record.stack.push((id, pad));

@@ -100,6 +100,23 @@ pub(crate) fn poll(tid: i32) -> io::Result<Option<Report>> {
     }
 }
 
+/// Lets the calling thread run before all others, or as others do. Without the permission it stays as it is, and threads
+/// stand longer.
+pub(crate) fn hurry(yes: bool) {
+    let (policy, priority) = if yes {
+        (libc::SCHED_FIFO, 1)
+    } else {
+        (libc::SCHED_OTHER, 0)
+    };
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: takes a number; the kernel wakes this thread when asked, and not up to 50 microseconds later.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    // SAFETY: the parameters live for the call, which concerns this thread alone.
+    unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+}
+
 /// Ends this process at once, as the test of what happens then asks for.
 pub(crate) fn die() -> ! {
     // SAFETY: sends a signal that nothing can handle, to this process alone.

@@ -58,6 +58,11 @@ impl SlotRecord {
     pub(crate) fn pad(&self) -> u8 {
         self.stack.last().map_or(0, |(_, pad)| *pad)
     }
+
+    /// The pads that lead to the original and to live patches.
+    pub(crate) fn stacked_pads(&self) -> u16 {
+        self.stack.iter().fold(1, |pads, (_, pad)| pads | 1 << pad)
+    }
 }
 
 /// A patch.

@@ -28,7 +28,7 @@ pub struct RevertReport {
     pub restored: Vec<String>,
     /// How long threads stood.
     pub stop: Option<Duration>,
-    /// Threads that may still be in a reverted patch.
+    /// The patches that threads are still in; they leave them, and enter them no more.
     pub lingering: Vec<String>,
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Watch {
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
+    /// Which of the observed ranges some thread is in, or may return to.
+    pub(crate) occupied: Vec<bool>,
     /// Who is in the way, in words.
     pub(crate) blockers: Vec<String>,
     /// Threads to be moved to displaced instructions: their registers afterwards.
@@ -79,11 +81,28 @@ impl Watch {
         let (range, what) = self.ranges.get(at)?;
         range.contains(&address).then_some((range, what))
     }
+}
 
-    fn bounds(&self) -> Range<u64> {
-        let start = self.ranges.first().map_or(0, |(range, _)| range.start);
-        start..self.ranges.last().map_or(0, |(range, _)| range.end)
+/// What one look is for.
+struct Look<'w> {
+    watch: &'w Watch,
+    observed: &'w [Range<u64>],
+    /// All that matters lies in here.
+    bounds: Range<u64>,
+}
+
+impl Look<'_> {
+    fn observe(&self, address: u64, findings: &mut Findings) {
+        for (range, occupied) in self.observed.iter().zip(&mut findings.occupied) {
+            *occupied |= range.contains(&address);
+        }
     }
+}
+
+fn bounds(watch: &Watch, observed: &[Range<u64>]) -> Range<u64> {
+    let all = || watch.ranges.iter().map(|(range, _)| range).chain(observed);
+    let start = all().map(|range| range.start).min().unwrap_or(0);
+    start..all().map(|range| range.end).max().unwrap_or(0)
 }
 
 impl Scanner {
@@ -94,21 +113,37 @@ impl Scanner {
         }
     }
 
-    /// Looks at every thread.
-    pub(crate) fn look(&mut self, procfs: &Procfs, threads: &[StoppedThread], watch: &Watch, findings: &mut Findings) {
+    /// Looks at every thread: who is in the way, and which of the observed ranges are occupied.
+    pub(crate) fn look(
+        &mut self,
+        procfs: &Procfs,
+        threads: &[StoppedThread],
+        watch: &Watch,
+        observed: &[Range<u64>],
+        findings: &mut Findings,
+    ) {
         findings.blockers.clear();
         findings.moved.clear();
-        if watch.is_empty() {
+        findings.occupied.clear();
+        findings.occupied.resize(observed.len(), false);
+        if watch.is_empty() && observed.is_empty() {
             return;
         }
+        let look = Look {
+            bounds: bounds(watch, observed),
+            watch,
+            observed,
+        };
         for thread in threads {
-            self.look_at(procfs, thread, watch, findings);
+            self.look_at(procfs, thread, &look, findings);
         }
     }
 
-    fn look_at(&mut self, procfs: &Procfs, thread: &StoppedThread, watch: &Watch, findings: &mut Findings) {
+    fn look_at(&mut self, procfs: &Procfs, thread: &StoppedThread, look: &Look<'_>, findings: &mut Findings) {
+        let watch = look.watch;
         let registers = &thread.registers;
         let (pc, _) = resumption(registers);
+        look.observe(pc, findings);
         if let Some((_, what)) = watch.find(pc) {
             match watch.moves.iter().find(|(old, _)| *old == pc) {
                 Some((_, Some(new))) => {
@@ -124,7 +159,7 @@ impl Scanner {
             }
         }
         for range in self.stacks(thread) {
-            if let Some((at, address)) = self.search(procfs, range, watch) {
+            if let Some((at, address)) = self.search(procfs, range, look, findings) {
                 let what = watch.find(address).map_or("", |(_, what)| what);
                 findings.blockers.push(format!(
                     "thread {} ({}) may return into {what} at {address:#x} (word on its stack at {at:#x})",
@@ -161,8 +196,14 @@ impl Scanner {
     }
 
     /// The first word in a range of memory that lies in a watched range, with where it is.
-    fn search(&mut self, procfs: &Procfs, range: Range<u64>, watch: &Watch) -> Option<(u64, u64)> {
-        let bounds = watch.bounds();
+    fn search(
+        &mut self,
+        procfs: &Procfs,
+        range: Range<u64>,
+        look: &Look<'_>,
+        findings: &mut Findings,
+    ) -> Option<(u64, u64)> {
+        let bounds = &look.bounds;
         let span = bounds.end - bounds.start;
         let mut at = range.start;
         while at < range.end {
@@ -170,8 +211,11 @@ impl Scanner {
             let read = procfs.read_some(at, &mut self.chunk[..wanted]);
             for (index, word) in self.chunk[..read].chunks_exact(8).enumerate() {
                 let word = crate::procfs::word(word);
-                if word.wrapping_sub(bounds.start) < span && watch.find(word).is_some() {
-                    return Some((at + index as u64 * 8, word));
+                if word.wrapping_sub(bounds.start) < span {
+                    if look.watch.find(word).is_some() {
+                        return Some((at + index as u64 * 8, word));
+                    }
+                    look.observe(word, findings);
                 }
             }
             if read < wanted {
@@ -198,6 +242,7 @@ mod tests {
         assert!(watch.find(0x101).is_some() && watch.find(0x11f).is_some());
         assert_eq!(watch.find(0x120), None);
         assert_eq!(watch.find(0x200), None);
-        assert_eq!(watch.bounds(), 0x101..0x120);
+        assert_eq!(bounds(&watch, &[]), 0x101..0x120);
+        assert_eq!(bounds(&watch, &[0x10..0x20, 0x400..0x500]), 0x10..0x500);
     }
 }

@@ -38,9 +38,8 @@ pub(crate) struct StoppedThread {
     pub(crate) registers: Registers,
 }
 
-/// Pauses between two looks at a thread: none at first, since most stop within microseconds.
-const SPINS: u32 = 200;
-const PAUSE: Duration = Duration::from_micros(50);
+/// Pauses between two looks at threads. The processor has to be left to them, since they run to stop.
+const PAUSE: Duration = Duration::from_micros(5);
 
 impl<'a> Hold<'a> {
     /// Takes hold of a process, and stops no thread.
@@ -120,6 +119,7 @@ impl<'a> Hold<'a> {
     /// Stops every thread. On an error all of them go on.
     pub(crate) fn stop_all(&mut self, limit: Duration) -> Result<Stop<'_, 'a>> {
         self.seize_new()?;
+        ptrace::hurry(true);
         let begin = Instant::now();
         let stop = Stop { hold: self, begin };
         loop {
@@ -140,7 +140,6 @@ impl<'a> Hold<'a> {
 
     fn wait_all(&mut self, begin: Instant, limit: Duration) -> Result<()> {
         let pid = self.procfs.pid;
-        let mut passes = 0;
         loop {
             let mut open = false;
             let mut gone = false;
@@ -163,8 +162,7 @@ impl<'a> Hold<'a> {
             if begin.elapsed() > limit {
                 return Err(self.not_stopped(limit));
             }
-            passes += 1;
-            rest(passes);
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -292,20 +290,22 @@ impl Stop<'_, '_> {
     /// Lets all threads go on, and says for how long they stood.
     pub(crate) fn end(self) -> Duration {
         self.hold.resume_all();
-        self.begin.elapsed()
+        let time = self.begin.elapsed();
+        ptrace::hurry(false);
+        time
     }
 }
 
 impl Drop for Stop<'_, '_> {
     fn drop(&mut self) {
         self.hold.resume_all();
+        ptrace::hurry(false);
     }
 }
 
 /// Waits until a thread reports; `None` if it does not in time.
 pub(crate) fn wait_for(tid: i32, limit: Duration) -> io::Result<Option<Report>> {
     let begin = Instant::now();
-    let mut passes = 0;
     loop {
         if let Some(report) = ptrace::poll(tid)? {
             return Ok(Some(report));
@@ -313,15 +313,6 @@ pub(crate) fn wait_for(tid: i32, limit: Duration) -> io::Result<Option<Report>> 
         if begin.elapsed() > limit {
             return Ok(None);
         }
-        passes += 1;
-        rest(passes);
-    }
-}
-
-fn rest(passes: u32) {
-    if passes < SPINS {
-        std::thread::yield_now();
-    } else {
         std::thread::sleep(PAUSE);
     }
 }
