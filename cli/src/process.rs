@@ -237,7 +237,7 @@ fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {
 fn failed(error: &Error) -> anyhow::Result<ExitCode> {
     let code = match error {
         Error::Refused(_) | Error::Needed { .. } | Error::Unsupported { .. } => REFUSED,
-        Error::Busy { .. } | Error::NotStopped { .. } => BUSY,
+        Error::Busy { .. } | Error::NotStopped { .. } | Error::Loading(_) => BUSY,
         Error::Permission { .. } | Error::Traced { .. } => FORBIDDEN,
         _ => crate::FAILED,
     };

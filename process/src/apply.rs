@@ -17,8 +17,9 @@ use crate::safety::{Findings, Scanner, Watch};
 use crate::state::{self, State};
 use crate::threads::{Hold, StoppedThread};
 
-/// How long all threads get to stop.
-const STOP_LIMIT: Duration = Duration::from_millis(500);
+/// How long all threads get to stop at the first attempt; twice that at the next one. Where processors are short, a
+/// thread that only waits for one stops late, and the others should not stand for it at once.
+const FIRST_LIMIT: Duration = Duration::from_millis(100);
 /// Pauses between attempts to find all threads elsewhere.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -264,8 +265,16 @@ impl Stopped {
         let procfs = hold.procfs;
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let mut limit = FIRST_LIMIT;
         for attempt in 1.. {
-            let stop = hold.stop_all(STOP_LIMIT)?;
+            let stop = match hold.stop_all(limit) {
+                Ok(stop) => stop,
+                Err(Error::NotStopped { .. }) if begin.elapsed() < timeout => {
+                    limit *= 2;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             steps.step();
             stop.threads(&mut self.threads)?;
             let (watch, observed) = (&self.watch, &self.observed);
@@ -330,7 +339,7 @@ pub fn revert(pid: i32, which: &Which, options: &Options) -> Result<RevertReport
                 lingering: Vec::new(),
             });
         };
-        take_back(&mut hold, &arena, &records, &ids, &mut steps)
+        take_back(&mut hold, &arena, &records, &ids, options.timeout, &mut steps)
     })
 }
 
@@ -373,6 +382,7 @@ fn take_back(
     arena: &Arena,
     records: &Records,
     ids: &[u64],
+    timeout: Duration,
     steps: &mut Steps,
 ) -> Result<RevertReport> {
     let procfs = hold.procfs;
@@ -403,7 +413,7 @@ fn take_back(
     // Who is in the patches when they are switched off will leave them later; that is looked at and blocks nothing.
     let retired = Retired::of(arena, &staged.registry);
     let mut stopped = Stopped::new(hold, Watch::default(), retired.ranges())?;
-    let (stop, _, _) = stopped.run(hold, Duration::ZERO, steps, |steps| {
+    let (stop, _, _) = stopped.run(hold, timeout, steps, |steps| {
         commit(procfs, arena, &staged)?;
         steps.step();
         write_entries(procfs, &entries, steps)

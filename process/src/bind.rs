@@ -38,7 +38,7 @@ impl Resolver for Binder<'_> {
     fn earlier(&mut self, name: &[u8]) -> Option<Target> {
         let name = std::str::from_utf8(name).ok()?;
         let symbol = self.modules[self.home].named(name).find(|symbol| !symbol.local)?;
-        (symbol.kind == Kind::Data).then(|| data(symbol))
+        (symbol.kind == Kind::Data).then(|| data(&self.modules[self.home], symbol))
     }
 
     fn external(&mut self, request: Request<'_>) -> Option<Target> {
@@ -74,7 +74,7 @@ impl Binder<'_> {
     pub(crate) fn target(&mut self, module: &Module, symbol: &Symbol) -> Option<Target> {
         match symbol.kind {
             Kind::Function => Some(function(symbol.address, symbol.size)),
-            Kind::Data => Some(data(symbol)),
+            Kind::Data => Some(data(module, symbol)),
             Kind::Ifunc => {
                 let found = self.implementation(module, symbol);
                 if found.is_none() {
@@ -127,11 +127,7 @@ impl Binder<'_> {
             }
             let symbol = module.named(name).find(|symbol| symbol.address == address);
             return Some(match symbol.map(|symbol| symbol.kind) {
-                Some(Kind::Data) => Target {
-                    address,
-                    size: symbol.map_or(0, |symbol| symbol.size),
-                    kind: TargetKind::Data(CopyRule::Stale),
-                },
+                Some(Kind::Data) => data(module, symbol?),
                 Some(Kind::Tls) => continue,
                 _ if module.is_code(address) => function(address, 0),
                 _ => Target {
@@ -211,10 +207,16 @@ pub(crate) fn function(address: u64, size: u64) -> Target {
     }
 }
 
-fn data(symbol: &Symbol) -> Target {
+fn data(module: &Module, symbol: &Symbol) -> Target {
+    let constant = module.constant.iter().any(|range| range.contains(&symbol.address));
     Target {
         address: symbol.address,
         size: symbol.size,
-        kind: TargetKind::Data(CopyRule::Stale),
+        // Code that is not PIC reads library variables through a copy, as the linker makes one in an executable.
+        kind: TargetKind::Data(if constant && symbol.size > 0 {
+            CopyRule::Harmless
+        } else {
+            CopyRule::Stale
+        }),
     }
 }

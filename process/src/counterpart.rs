@@ -103,6 +103,7 @@ pub(crate) fn match_all<'m>(
     notes: &mut Vec<String>,
 ) -> Matched<'m> {
     let mut matched = Matched::default();
+    let mut inline = Vec::new();
     for (number, object) in objects.iter().enumerate() {
         for (index, definition) in object.definitions.iter().enumerate() {
             let wanted = is_function(definition) && !is_fragment(&definition.name);
@@ -135,10 +136,7 @@ pub(crate) fn match_all<'m>(
             };
             if wanted {
                 if definition.weak {
-                    notes.push(format!(
-                        "{} is an inline or template function: the patch uses its own copy, and the process keeps its",
-                        definition.name
-                    ));
+                    inline.push(definition.name.as_str());
                 } else if let Some(refusal) = check_function(module, objects, definition, found) {
                     refusals.push(refusal);
                 } else {
@@ -150,6 +148,12 @@ pub(crate) fn match_all<'m>(
                 matched.variables.push(pair);
             }
         }
+    }
+    if !inline.is_empty() {
+        notes.push(format!(
+            "inline and template functions, of which patch and process each use their own copy: {}",
+            inline.join(", ")
+        ));
     }
     check_clones(module, objects, &matched, refusals);
     matched

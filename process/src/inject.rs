@@ -14,7 +14,7 @@ use restub_asm::reg::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI};
 use restub_asm::{Builder, Mem};
 
 use crate::error::{Error, Result};
-use crate::procfs::{Mapping, Procfs, system};
+use crate::procfs::{Mapping, system};
 use crate::ptrace::{self, Registers, Report};
 use crate::threads::{Hold, wait_for};
 
@@ -48,7 +48,7 @@ pub(crate) fn make_calls(
     refuse_seccomp(hold)?;
     let place = match scratch {
         Some(address) => address,
-        None => find_room(hold.procfs)?,
+        None => find_room(hold)?,
     };
     let tid = stop_some_thread(hold)?;
     let before = hold.procfs.read_vec(place, DETOUR_BYTES).ok_or(Error::NoProcess(pid))?;
@@ -287,27 +287,64 @@ fn detour(home: &Registers, place: u64) -> Result<Vec<u8>> {
 }
 
 /// Room for a detour: zeros at the end of the last page of a mapping of code, where no instruction is.
-fn find_room(procfs: &Procfs) -> Result<u64> {
+fn find_room(hold: &mut Hold<'_>) -> Result<u64> {
+    // Twice the room, so that the zeros are not the end of the last instruction.
+    const FREE_BYTES: usize = 2 * DETOUR_BYTES;
+    let procfs = hold.procfs;
     let maps = procfs.maps()?;
     let is_code = |mapping: &&Mapping| {
         let from_file = mapping.inode != 0 || mapping.path.as_os_str() == "[vdso]";
         mapping.is_executable() && mapping.is_readable() && !mapping.is_writable() && from_file
     };
-    // Twice the room, so that the zeros are not the end of the last instruction.
-    const FREE_BYTES: u64 = 2 * DETOUR_BYTES as u64;
-    maps.iter()
-        .filter(is_code)
-        .find_map(|mapping| {
-            let start = mapping.end.checked_sub(FREE_BYTES)?;
-            let tail = procfs.read_vec(start, FREE_BYTES as usize)?;
-            tail.iter()
-                .all(|byte| *byte == 0)
-                .then_some(mapping.end - DETOUR_BYTES as u64)
-        })
-        .ok_or_else(|| Error::Unsupported {
-            pid: procfs.pid,
-            reason: "no mapping of code has 256 free bytes at its end, to make system calls from".into(),
-        })
+    let mut left_behind = Vec::new();
+    for mapping in maps.iter().filter(is_code) {
+        let start = mapping.end.saturating_sub(FREE_BYTES as u64);
+        let Some(tail) = procfs.read_vec(start, FREE_BYTES) else {
+            continue;
+        };
+        let (before, place) = tail.split_at(DETOUR_BYTES);
+        if before.iter().any(|byte| *byte != 0) {
+            continue;
+        }
+        if place.iter().all(|byte| *byte == 0) {
+            return Ok(start + DETOUR_BYTES as u64);
+        }
+        if is_detour(place) {
+            left_behind.push(start + DETOUR_BYTES as u64);
+        }
+    }
+    // A patcher that was killed leaves its detour behind; whoever was in it has left, unless that is just now.
+    let mut threads = Vec::new();
+    if !left_behind.is_empty() {
+        hold.stop_all(CALL_LIMIT)?.threads(&mut threads)?;
+    }
+    left_behind.retain(|place| {
+        let detour = *place..*place + DETOUR_BYTES as u64;
+        threads.iter().all(|thread| !detour.contains(&thread.registers.rip))
+    });
+    left_behind.first().copied().ok_or_else(|| Error::Unsupported {
+        pid: procfs.pid,
+        reason: "no mapping of code has 256 free bytes at its end, to make system calls from".into(),
+    })
+}
+
+/// Whether bytes are a detour, whatever its registers are.
+fn is_detour(bytes: &[u8]) -> bool {
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    const MOVES: [[u8; 2]; 9] = [
+        [0x48, 0xb8],
+        [0x48, 0xb9],
+        [0x48, 0xba],
+        [0x48, 0xbe],
+        [0x48, 0xbf],
+        [0x49, 0xb8],
+        [0x49, 0xb9],
+        [0x49, 0xba],
+        [0x49, 0xbb],
+    ];
+    const MOVE_BYTES: usize = 10;
+    let moves = bytes[SYSCALL.len()..].chunks_exact(MOVE_BYTES).zip(MOVES);
+    bytes.starts_with(&SYSCALL) && moves.into_iter().all(|(bytes, opcode)| bytes.starts_with(&opcode))
 }
 
 #[cfg(test)]
@@ -351,5 +388,6 @@ mod tests {
         assert_eq!(last.mnemonic(), Mnemonic::Jmp);
         assert_eq!(last.ip_rel_memory_address(), last.next_ip());
         assert_eq!(bytes[bytes.len() - 8..], 0x5555_0000_1000_u64.to_le_bytes());
+        assert!(is_detour(&bytes) && !is_detour(&[0; DETOUR_BYTES]));
     }
 }

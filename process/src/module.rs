@@ -70,6 +70,8 @@ pub(crate) struct Module {
     pub(crate) code: Vec<Range<u64>>,
     /// Where procedure linkage tables are, in the process.
     pub(crate) linkage: Vec<Range<u64>>,
+    /// What does not change any more, in the process: read-only segments, and what is read-only once relocated.
+    pub(crate) constant: Vec<Range<u64>>,
     /// Size of the thread-local block, rounded up to its alignment.
     pub(crate) tls_bytes: Option<u64>,
     by_name: HashMap<Box<str>, Vec<u32>>,
@@ -237,6 +239,14 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
         .max()
         .unwrap_or(0);
     let tls = segments.iter().find(|segment| segment.p_type(LE) == elf::PT_TLS);
+    let constant = segments.iter().filter(|segment| {
+        let read_only = segment.p_type(LE) == elf::PT_LOAD && !segment.p_flags(LE).contains(elf::PF_W);
+        read_only || segment.p_type(LE) == elf::PT_GNU_RELRO
+    });
+    let constant = constant.map(|segment| {
+        let start = bias.wrapping_add(segment.p_vaddr(LE));
+        start..start.wrapping_add(segment.p_memsz(LE))
+    });
     let mut module = Module {
         path: mapping.path.clone(),
         build_id: build_id(header, bytes).unwrap_or_default(),
@@ -249,6 +259,7 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
         slots: Vec::new(),
         code: Vec::new(),
         linkage: Vec::new(),
+        constant: constant.collect(),
         tls_bytes: tls.map(|segment| segment.p_memsz(LE).next_multiple_of(segment.p_align(LE).max(1))),
         by_name: HashMap::new(),
         starts: Vec::new(),
@@ -320,18 +331,37 @@ fn build_id_offset(header: &FileHeader, bytes: &[u8]) -> Option<u64> {
     })
 }
 
+/// Whether the dynamic linker has still to load libraries, or is just doing so.
+pub(crate) fn is_loading(procfs: &Procfs, modules: &[Module]) -> bool {
+    const CONSISTENT: u64 = 0;
+    match debug_structure(procfs, modules) {
+        Some(0) => true,
+        Some(debug) => procfs
+            .read_word(debug.saturating_add(24))
+            .is_some_and(|state| state & 0xffff_ffff != CONSISTENT),
+        None => false,
+    }
+}
+
+/// The address of the dynamic linker's `struct r_debug`: version, list, a function, state. `None` for static programs.
+fn debug_structure(procfs: &Procfs, modules: &[Module]) -> Option<u64> {
+    let executable = modules.iter().find(|module| module.is_executable)?;
+    let header = FileHeader::parse(&*executable.bytes).ok()?;
+    let segments = header.program_headers(LE, &*executable.bytes).ok()?;
+    let has_interpreter = segments.iter().any(|segment| segment.p_type(LE) == elf::PT_INTERP);
+    let dynamic = segments.iter().find(|segment| segment.p_type(LE) == elf::PT_DYNAMIC)?;
+    let entries = dynamic.dynamic(LE, &*executable.bytes).ok()??;
+    let at = entries.iter().position(|entry| entry.d_tag(LE) == elf::DT_DEBUG)? as u64;
+    let address = executable.bias.wrapping_add(dynamic.p_vaddr(LE)) + at * 16 + 8;
+    procfs.read_word(address).filter(|debug| *debug != 0 || has_interpreter)
+}
+
 /// The load addresses of the modules in the order in which the dynamic linker looks for symbols: its own list.
 fn search_order(procfs: &Procfs, modules: &[Module]) -> Vec<u64> {
     const LIMIT: usize = 4096;
     let walk = || -> Option<Vec<u64>> {
-        let executable = modules.iter().find(|module| module.is_executable)?;
-        let header = FileHeader::parse(&*executable.bytes).ok()?;
-        let segments = header.program_headers(LE, &*executable.bytes).ok()?;
-        let dynamic = segments.iter().find(|segment| segment.p_type(LE) == elf::PT_DYNAMIC)?;
-        let entries = dynamic.dynamic(LE, &*executable.bytes).ok()??;
-        let at = entries.iter().position(|entry| entry.d_tag(LE) == elf::DT_DEBUG)? as u64;
-        let debug = procfs.read_word(executable.bias.wrapping_add(dynamic.p_vaddr(LE)) + at * 16 + 8)?;
-        // struct r_debug: version, list; struct link_map: address, name, dynamic section, next.
+        let debug = debug_structure(procfs, modules)?;
+        // struct link_map: address, name, dynamic section, next.
         let mut next = procfs.read_word(debug.checked_add(8)?)?;
         let mut order = Vec::new();
         while next != 0 && order.len() < LIMIT {

@@ -843,11 +843,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             build_id: hex(&module.build_id),
             already_applied: None,
             functions,
-            kept_variables: matched
-                .variables
-                .iter()
-                .map(|found| found.symbol.name.to_string())
-                .collect(),
+            kept_variables: kept_variables(objects, matched),
             new_symbols: symbols.iter().map(|symbol| symbol.name.clone()).collect(),
             bytes: linked.segments.iter().map(|(_, bytes)| bytes).sum(),
             mapped_bytes: self.space.planned().iter().map(|arena| arena.end() - arena.start).sum(),
@@ -949,6 +945,13 @@ impl<'s, 'a> Planner<'s, 'a> {
             self.watch.add_all(near, name.to_string());
         }
     }
+}
+
+/// The variables of the source that the patch shares with the target, without those that compilers make.
+fn kept_variables(objects: &[PatchObject<'_>], matched: &Matched<'_>) -> Vec<String> {
+    let written = |pair: &&counterpart::Pair<'_>| !objects[pair.object].definitions[pair.definition].weak;
+    let variables = matched.variables.iter().filter(written);
+    variables.map(|pair| pair.symbol.name.to_string()).collect()
 }
 
 /// What a patch defines that the target has not: later patches may refer to it.

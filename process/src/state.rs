@@ -1,10 +1,16 @@
 //! A process as it is at one moment: mappings, modules, and what is patched already.
 
+use std::time::{Duration, Instant};
+
 use crate::arena::{self, Arena};
 use crate::error::{Error, Result};
 use crate::module::{self, Module};
 use crate::procfs::{Mapping, Procfs};
 use crate::registry::Records;
+
+/// How long the dynamic linker may take to load libraries.
+const LOADING_LIMIT: Duration = Duration::from_secs(2);
+const LOADING_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is known of a process.
 #[derive(Debug)]
@@ -19,8 +25,18 @@ pub(crate) struct State<'a> {
 
 impl<'a> State<'a> {
     pub(crate) fn read(procfs: &'a Procfs) -> Result<Self> {
-        let maps = procfs.maps()?;
-        let modules = module::read_all(procfs, &maps)?;
+        let begin = Instant::now();
+        let (maps, modules) = loop {
+            let maps = procfs.maps()?;
+            let modules = module::read_all(procfs, &maps)?;
+            if !module::is_loading(procfs, &modules) {
+                break (maps, modules);
+            }
+            if begin.elapsed() > LOADING_LIMIT {
+                return Err(Error::Loading(procfs.pid));
+            }
+            std::thread::sleep(LOADING_PAUSE);
+        };
         let (arena, records) = records(procfs, &maps)?;
         Ok(State {
             procfs,
