@@ -67,14 +67,12 @@ impl Procfs {
                 reason: forbidden(pid),
             },
             io::ErrorKind::NotFound => Error::NoProcess(pid),
+            _ if source.raw_os_error() == Some(libc::ESRCH) => without_memory(pid),
             _ => system(pid, "opening its memory", source),
         })?;
         let procfs = Procfs { pid, folder, memory };
         if procfs.maps()?.is_empty() {
-            return Err(Error::Unsupported {
-                pid,
-                reason: "it is a kernel thread, or ends just now".into(),
-            });
+            return Err(without_memory(pid));
         }
         Ok(procfs)
     }
@@ -181,6 +179,13 @@ impl Procfs {
         children
             .split_whitespace()
             .any(|child| fs::read(format!("/proc/{child}/maps")).is_ok_and(|maps| maps == mine))
+    }
+}
+
+fn without_memory(pid: i32) -> Error {
+    Error::Unsupported {
+        pid,
+        reason: "it is a kernel thread, or ends just now".into(),
     }
 }
 
