@@ -3,8 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::frames::{put_sleb, put_uleb};
 use super::cursor::Cursor;
+use super::frames::{put_sleb, put_uleb};
 use super::{Assembler, Fail, fail, string};
 use crate::encode::FixupKind;
 use crate::section::{Fix, Section, elf};
@@ -287,7 +287,11 @@ impl Assembler<'_> {
         let id = self.find_or_make(b".debug_line", 0, 0);
         let start = self.unit.sections[id as usize].bytes.len();
         let mut out = core::mem::take(&mut self.unit.sections[id as usize].bytes);
-        let version: u16 = if self.lines.version5 || self.options.dwarf5 { 5 } else { 3 };
+        let version: u16 = if self.lines.version5 || self.options.dwarf5 {
+            5
+        } else {
+            3
+        };
         out.extend([0; 4]);
         out.extend(version.to_le_bytes());
         if version == 5 {

@@ -352,9 +352,7 @@ impl<'o> Assembler<'o> {
         let source = input.and_then(|index| {
             let input = &self.inputs[index];
             let text = if index == 0 { self.source } else { &input.text };
-            let text = text
-                .split(|&b| b == b'\n')
-                .nth((line - input.first_line) as usize)?;
+            let text = text.split(|&b| b == b'\n').nth((line - input.first_line) as usize)?;
             Some(String::from_utf8_lossy(text).into_owned())
         });
         self.errors.push(Diagnostic {

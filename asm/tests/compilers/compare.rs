@@ -36,7 +36,15 @@ pub(crate) fn sections<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> 
     let mut sections = BTreeMap::new();
     for section in file.sections() {
         let name = section.name().expect("a name");
-        if [".symtab", ".strtab", ".shstrtab", ".group", ".symtab_shndx", ".llvm_addrsig"].contains(&name)
+        if [
+            ".symtab",
+            ".strtab",
+            ".shstrtab",
+            ".group",
+            ".symtab_shndx",
+            ".llvm_addrsig",
+        ]
+        .contains(&name)
             || name.starts_with(".rela")
         {
             continue;
@@ -86,11 +94,7 @@ pub(crate) fn sections<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> 
 
 fn section_name<'a>(file: &'a File<'a>, symbol: &ElfSymbol64<'a, '_>) -> &'a str {
     match symbol.section() {
-        SymbolSection::Section(index) => file
-            .section_by_index(index)
-            .expect("a section")
-            .name()
-            .expect("a name"),
+        SymbolSection::Section(index) => file.section_by_index(index).expect("a section").name().expect("a name"),
         SymbolSection::Undefined => "undefined",
         SymbolSection::Absolute => "absolute",
         SymbolSection::Common => "common",
@@ -107,7 +111,9 @@ fn target<'a>(file: &'a File<'a>, symbol: &ElfSymbol64<'a, '_>) -> &'a str {
 
 /// The named symbols, one line each.
 pub(crate) fn symbols<'a>(file: &'a File<'a>) -> BTreeSet<String> {
-    let named = file.symbols().filter(|symbol| !symbol.name().expect("a name").is_empty());
+    let named = file
+        .symbols()
+        .filter(|symbol| !symbol.name().expect("a name").is_empty());
     named
         .map(|symbol| {
             let SymbolFlags::Elf { st_info, st_other } = symbol.flags() else {
@@ -188,7 +194,11 @@ fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut V
     if a.bytes != b.bytes {
         let at = a.bytes.iter().zip(b.bytes).take_while(|(a, b)| a == b).count();
         let around = |bytes: &[u8]| format!("{:02x?}", &bytes[at.saturating_sub(8)..bytes.len().min(at + 16)]);
-        out.push(format!("{name}: bytes from {at:#x}\n  ours   {}\n  theirs {}", around(a.bytes), around(b.bytes)));
+        out.push(format!(
+            "{name}: bytes from {at:#x}\n  ours   {}\n  theirs {}",
+            around(a.bytes),
+            around(b.bytes)
+        ));
     }
     if a.relocs != b.relocs {
         let text = |set: &BTreeSet<Reloc<'_>>, other: &BTreeSet<Reloc<'_>>| {
@@ -196,7 +206,12 @@ fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut V
             only.map(|r| format!("{:#x}: type {} {} {:+#x}", r.offset, r.kind, r.target, r.addend))
                 .collect()
         };
-        show(&format!("{name} relocations"), &text(&a.relocs, &b.relocs), &text(&b.relocs, &a.relocs), out);
+        show(
+            &format!("{name} relocations"),
+            &text(&a.relocs, &b.relocs),
+            &text(&b.relocs, &a.relocs),
+            out,
+        );
     }
 }
 
