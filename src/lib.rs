@@ -65,6 +65,10 @@ mod debugger;
 mod define_lazy;
 mod dynamic;
 mod error;
+#[cfg(feature = "fault")]
+pub mod fault;
+#[cfg(not(feature = "fault"))]
+mod fault;
 mod fork;
 mod function;
 mod host;

@@ -131,7 +131,7 @@ pub struct Change {
 /// What became of a function or a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// A variable kept its storage and value; or the definition of another module stands for the name, as before.
+    /// A variable kept its storage and value; a function does what it did before; or the definition of another module stands for the name, as before.
     Kept,
     /// There was none of the name.
     New,

@@ -627,3 +627,47 @@ fn debuggers_see_the_current_version_once_the_old_one_is_reclaimed() {
     );
     assert_eq!(call(&session, "watched"), 2);
 }
+
+#[test]
+fn functions_that_do_the_same_are_told_from_those_that_changed() {
+    let source = |first: &str, more: &str, third: i32| {
+        format!(
+            "#include <stdio.h>
+             {more}
+             int first(void) {{ return puts(\"{first}\"); }}
+             int second(int n) {{ return printf(\"second %d\\n\", n); }}
+             int third(void) {{ return {third}; }}
+             double fourth(double x) {{ return x * 2.5 + third(); }}"
+        )
+    };
+    for flags in [
+        &["-O2", "-fPIC", "-ffunction-sections", "-fdata-sections"][..],
+        &["-O1", "-fPIC", "-g"],
+    ] {
+        let session = session();
+        load(&session, &[compile("same.c", &source("one", "", 3), flags)]);
+        let report = replace(
+            &session,
+            &[compile("same.c", &source("one", "", 3), flags)],
+            &Replace::new(),
+        );
+        assert!(
+            report.changes.iter().all(|change| change.what == What::Kept),
+            "{flags:?} {report:?}"
+        );
+        let more = "int fifth(const char *s) { return puts(s) + puts(\"a string in front of others\"); }";
+        let report = replace(
+            &session,
+            &[compile("same.c", &source("uno", more, 4), flags)],
+            &Replace::new(),
+        );
+        let changed = |name| what(&report, name);
+        assert_eq!(
+            (changed("first"), changed("third")),
+            (What::Changed, What::Changed),
+            "{flags:?}"
+        );
+        assert_eq!(changed("second"), What::Kept, "{flags:?}");
+        assert_eq!(changed("fifth"), What::New, "{flags:?}");
+    }
+}

@@ -4,10 +4,13 @@ mod arguments;
 mod assemble;
 mod crash;
 mod files;
+mod fuzz;
 mod inspect;
 mod link;
 mod manual;
 mod output;
+mod process;
+mod process_arguments;
 mod report;
 mod run;
 
@@ -33,6 +36,12 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Link(arguments) => link::link(&arguments),
         Command::Asm(arguments) => assemble::assemble(&arguments),
+        Command::FuzzObject(arguments) => fuzz::fuzz_object(&arguments),
+        Command::Plan(arguments) => process::plan(&arguments),
+        Command::Patch(arguments) => process::patch(&arguments),
+        Command::Status(arguments) => process::status(&arguments),
+        Command::Revert(arguments) => process::revert(&arguments),
+        Command::History(arguments) => process::history(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

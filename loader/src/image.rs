@@ -56,6 +56,9 @@ pub struct ImageDefinition {
     pub address: u64,
     /// The size in bytes.
     pub size: u64,
+    /// For functions, a number for what they do: two versions with the same number are the same, wherever they are. Of
+    /// two with different numbers one may only lie differently among its neighbours. 0 for everything else.
+    pub fingerprint: u64,
     /// What references get instead.
     pub rebound: Option<Target>,
 }

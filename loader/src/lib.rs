@@ -5,7 +5,10 @@ mod archive;
 mod debug;
 mod elf_image;
 mod error;
+mod fingerprint;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod image;
 mod input;
 mod layout;

@@ -6,6 +6,7 @@ use crate::apply::Linked;
 use crate::archive::Archive;
 use crate::debug;
 use crate::error::{Error, Result};
+use crate::fingerprint;
 use crate::image::{
     Detail, FunctionArray, Image, ImageDefinition, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind,
 };
@@ -289,7 +290,8 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
 }
 
 fn describe_definitions(linked: &Linked<'_, '_>) -> Vec<ImageDefinition> {
-    let describe = |owned: &own::Owned| {
+    let fingerprints = fingerprint::of_functions(linked.unit);
+    let describe = |(owned, fingerprint): (&own::Owned, u64)| {
         let own = own::describe(linked.unit, owned);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
         ImageDefinition {
@@ -299,13 +301,14 @@ fn describe_definitions(linked: &Linked<'_, '_>) -> Vec<ImageDefinition> {
             binding: own.binding,
             address: linked.definition_address(&linked.unit.symbols[owned.id.0 as usize]),
             size: own.size,
+            fingerprint,
             rebound: match owned.rebind {
                 Rebind::To(target) => Some(target),
                 _ => None,
             },
         }
     };
-    linked.unit.owns.iter().map(describe).collect()
+    linked.unit.owns.iter().zip(fingerprints).map(describe).collect()
 }
 
 fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail, symbols: &mut Vec<ImageSymbol>) {
