@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::state::{Module, ModuleId, State};
 use crate::thread_exit;
+use crate::unwind::OldAccount;
 
 /// How a session knows that no thread can be in a module that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,12 +56,12 @@ pub enum Exposed {
 /// What waits until no thread can be in it.
 #[derive(Debug)]
 pub(crate) enum Retired {
-    Module(Box<Module>, Exposed),
+    /// With what throws may still look at, since they are over before the module goes.
+    Module(Box<Module>, Exposed, Vec<OldAccount>),
+    /// The same by itself, for scans.
+    Account(OldAccount),
     /// The slot of a stub whose name is gone.
-    Slot {
-        set: u32,
-        slot: FreedSlot,
-    },
+    Slot { set: u32, slot: FreedSlot },
     /// Nothing: tells that everybody who was pinned has finished.
     Mark(Arc<AtomicBool>),
 }
@@ -80,7 +81,7 @@ impl Session {
             Reclaim::Scan(options) => {
                 let (retired, report) = self
                     .reclaimer()
-                    .collect_with_scan(code_range, options)
+                    .collect_with_scan(range_of, options)
                     .map_err(Error::Scan)?;
                 (retired, Some(report))
             }
@@ -105,7 +106,11 @@ impl Session {
         for item in retired {
             self.note_reclaimed();
             match item {
-                Retired::Module(module, exposed) => modules.push((*module, exposed)),
+                Retired::Module(module, exposed, accounts) => {
+                    drop(accounts);
+                    modules.push((*module, exposed));
+                }
+                Retired::Account(account) => drop(account),
                 Retired::Slot { set, slot } => {
                     if let Some(stubs) = &mut self.lock().stubs {
                         stubs.reuse(set, slot);
@@ -178,8 +183,14 @@ impl Session {
             return;
         };
         state.superseded.remove(&id);
+        let mut accounts = state.unwind.take_old();
+        if self.options().reclaim != Reclaim::Epochs {
+            for account in accounts.drain(..) {
+                self.retire(Retired::Account(account), 0);
+            }
+        }
         let bytes = bytes(&module);
-        self.retire(Retired::Module(Box::new(module), exposed), bytes);
+        self.retire(Retired::Module(Box::new(module), exposed, accounts), bytes);
     }
 
     /// Removes the stubs of names that have no definition, and that nothing calls any more.
@@ -204,9 +215,7 @@ impl State {
     /// Frees a module that was published, and withdrawn since, but for the parts that stay. Returns how many bytes these
     /// have.
     fn discard_but(&mut self, image: &Image, stays: Stays) -> u64 {
-        if let Some((address, _)) = image.eh_frame {
-            self.unwind.remove(address);
-        }
+        self.unwind.remove(image);
         let mut freed = image.placement;
         let mut kept = 0;
         for segment in SegmentKind::ALL {
@@ -304,9 +313,11 @@ fn code_bytes(image: &Image) -> (u64, &[u8]) {
     (start, bytes)
 }
 
-fn code_range(item: &Retired) -> std::ops::Range<u64> {
+/// What a thread has an address of while it needs an item.
+fn range_of(item: &Retired) -> std::ops::Range<u64> {
     match item {
-        Retired::Module(module, _) => {
+        Retired::Account(account) => account.addresses(),
+        Retired::Module(module, ..) => {
             let code = SegmentKind::Code as usize;
             let start = module.image.placement.addresses[code];
             start..start + module.image.placement.sizes[code].total_bytes

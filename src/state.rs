@@ -399,9 +399,7 @@ impl State {
 
     /// Frees a module that was published, and withdrawn since.
     pub(crate) fn discard(&mut self, image: &Image) {
-        if let Some((address, _)) = image.eh_frame {
-            self.unwind.remove(address);
-        }
+        self.unwind.remove(image);
         self.release(image);
     }
 

@@ -231,6 +231,8 @@ fn kind(unit: &Unit<'_>, layout: &Layout, id: SymbolId) -> Option<OwnKind> {
             function.then_some(OwnKind::Function)
         }
         SectionPlace::In(SegmentKind::ReadOnly, _) => Some(OwnKind::Constant),
+        // Where unwind tables find a personality routine: writable for the dynamic linker's sake only.
+        _ if symbol.name.starts_with(b"DW.ref.") => Some(OwnKind::Constant),
         SectionPlace::In(..) | SectionPlace::Tls(_) => Some(OwnKind::Variable),
     }
 }
