@@ -2,14 +2,18 @@
 
 mod arguments;
 mod assemble;
+mod compile;
 mod crash;
 mod files;
 mod inspect;
 mod link;
 mod manual;
 mod output;
+mod program;
 mod report;
 mod run;
+mod stamp;
+mod watch;
 
 use std::process::ExitCode;
 
