@@ -2,6 +2,7 @@
 
 mod arguments;
 mod assemble;
+mod compile;
 mod crash;
 mod files;
 mod fuzz;
@@ -11,8 +12,11 @@ mod manual;
 mod output;
 mod process;
 mod process_arguments;
+mod program;
 mod report;
 mod run;
+mod stamp;
+mod watch;
 
 use std::process::ExitCode;
 
