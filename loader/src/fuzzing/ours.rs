@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::link::{Options, link};
 use crate::memory::PAGE_BYTES;
 use crate::object::SHN_X86_64_LCOMMON;
-use crate::relocation::{Formula, Need, Values};
+use crate::relocation::{Formula, Need, Row, Values};
 use crate::resolver::{CopyRule, TargetKind};
 
 /// Room for addends at the ends of what 32 bits reach, as documented at [`Window::reaches`](crate::Window::reaches).
@@ -468,11 +468,14 @@ impl<'a> Ours<'a> {
                 return Some(format!("{} is not among the contents", plan.name));
             };
             let mut free = vec![true; plan.contents.len()];
-            for site in self.model.sites().filter(|site| (site.object, site.section) == place) {
+            for relocation in &plan.relocations {
+                let Some(row) = Row::of(relocation.number) else {
+                    continue;
+                };
                 // What the instruction before a relaxable field became, `meaning` has judged.
-                let before = if site.row.need == Need::RelaxableGot { 2 } else { 0 };
-                let at = site.relocation.offset as usize;
-                free[at - before..at + usize::from(site.row.width)].fill(false);
+                let before = if row.need == Need::RelaxableGot { 2 } else { 0 };
+                let at = relocation.offset as usize;
+                free[at - before..at + usize::from(row.width)].fill(false);
             }
             let differs = |at: &usize| free[*at] && linked[*at] != plan.contents[*at];
             if let Some(at) = (0..free.len()).find(differs) {
