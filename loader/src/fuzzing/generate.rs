@@ -21,7 +21,7 @@ pub(super) const GOT: &str = "_GLOBAL_OFFSET_TABLE_";
 pub(super) const PROBE: &str = ".data.probe";
 
 /// Section names, `#` for a number, with type and flags.
-const KINDS: [(&str, elf::SectionType, u64); 12] = [
+const KINDS: [(&str, elf::SectionType, u64); 16] = [
     (".text.#", elf::SHT_PROGBITS, CODE),
     (".data.#", elf::SHT_PROGBITS, VARIABLE),
     (".text.hot.#", elf::SHT_PROGBITS, CODE),
@@ -33,14 +33,33 @@ const KINDS: [(&str, elf::SectionType, u64); 12] = [
     (".ldata.#", elf::SHT_PROGBITS, VARIABLE | LARGE),
     (".lbss.#", elf::SHT_NOBITS, VARIABLE | LARGE),
     ("list#", elf::SHT_PROGBITS, VARIABLE),
+    (".init_array.#", elf::SHT_INIT_ARRAY, VARIABLE),
+    (".fini_array.#", elf::SHT_FINI_ARRAY, VARIABLE),
+    (".ctors.#", elf::SHT_PROGBITS, VARIABLE),
+    (".eh_frame", elf::SHT_PROGBITS, CONSTANT),
     (".tdata.#", elf::SHT_PROGBITS, THREAD_LOCAL),
     (".tbss.#", elf::SHT_NOBITS, THREAD_LOCAL),
 ];
 const PROGRAM_KINDS: usize = 7;
-const FIRST_TLS_KIND: usize = 10;
+const FIRST_TLS_KIND: usize = 14;
+
+/// Names that the linker itself defines.
+pub(super) const LINKER_NAMES: [&str; 11] = [
+    "__dso_handle",
+    "__executable_start",
+    "etext",
+    "data_start",
+    "__bss_start",
+    "_end",
+    "__init_array_start",
+    "__init_array_end",
+    "__fini_array_start",
+    "__fini_array_end",
+    "__rela_iplt_start",
+];
 
 /// Instructions before a relaxable field, with their relocation type: the last bytes of the cell before the field.
-const INSTRUCTIONS: [(&[u8], u32); 12] = [
+const INSTRUCTIONS: [(&[u8], u32); 13] = [
     (&[0x48, 0x8b, 0x05], 42),       // mov foo@GOTPCREL(%rip), %rax
     (&[0xff, 0x15], 41),             // call *foo@GOTPCREL(%rip)
     (&[0xff, 0x25], 41),             // jmp *foo@GOTPCREL(%rip)
@@ -52,6 +71,7 @@ const INSTRUCTIONS: [(&[u8], u32); 12] = [
     (&[0x44, 0x8b, 0x05], 42),       // mov ..., %r8d
     (&[0xff, 0x35], 41),             // push foo@GOTPCREL(%rip)
     (&[0x48, 0xff, 0x15], 42),       // rex.W call *
+    (&[0xd5, 0x18, 0x8b, 0x05], 42), // a REX2 prefix, which is of no such type
     (&[0x66, 0x48, 0xff, 0x15], 42), // the padded call to __tls_get_addr
 ];
 const PROGRAM_INSTRUCTIONS: usize = 9;
@@ -194,7 +214,8 @@ impl Generator<'_> {
             if object.sections.iter().any(|section| section.name == name) {
                 continue;
             }
-            let section = self.section(choices, name, kind, flags);
+            let mut section = self.section(choices, name, kind, flags);
+            shape(&mut section);
             object.sections.push(section);
         }
         self.group(choices, &mut object, index);
@@ -431,6 +452,9 @@ impl Generator<'_> {
                 let name = ["__start_list0", "__stop_list0", "__start_list1"][choices.below(3) as usize];
                 wanted.push((name.to_owned(), false, true));
             }
+            if self.scope == Scope::Anything && choices.once_in(4) {
+                wanted.push(((*choices.pick(&LINKER_NAMES)).to_owned(), false, false));
+            }
             for (name, tls, weak) in wanted {
                 if object.symbols.iter().all(|symbol| symbol.name != name) {
                     object.symbols.push(self.undefined(name, tls, weak));
@@ -477,7 +501,9 @@ impl Generator<'_> {
         for _ in 0..ATTEMPTS {
             let row = &ROWS[choices.below(ROWS.len() as u64) as usize];
             let symbol = choices.below(object.symbols.len() as u64) as usize;
-            if !self.suits(row, object, symbol, at) {
+            // Now and then a section refers to what may be discarded with a group.
+            let careless = self.scope == Scope::Anything && choices.once_in(40);
+            if !self.suits(row, object, symbol, at, careless) {
                 continue;
             }
             let relaxable = row.need == Need::RelaxableGot;
@@ -527,7 +553,7 @@ impl Generator<'_> {
     }
 
     /// Whether a relocation of that type against that symbol makes sense in a section.
-    fn suits(&self, row: &Row, object: &ObjectPlan, symbol: usize, at: usize) -> bool {
+    fn suits(&self, row: &Row, object: &ObjectPlan, symbol: usize, at: usize, careless: bool) -> bool {
         let symbol = &object.symbols[symbol];
         let home = match symbol.place {
             SymbolPlanPlace::Section(home) => Some(home),
@@ -541,7 +567,7 @@ impl Generator<'_> {
         // A local symbol of a group is known inside of it only.
         let reachable = symbol.is_global() || home.is_none_or(|home| !grouped(home) || (grouped(at) && grouped(home)));
         let loaded = home.is_none_or(|home| object.sections[home].is_allocated());
-        if row.dynamic_only || !reachable || !loaded || symbol.name == GOT {
+        if row.dynamic_only || !(reachable || careless) || !loaded || symbol.name == GOT {
             return false;
         }
         let wants_tls = row.need.is_tls() || row.number == 35;
@@ -581,4 +607,32 @@ fn one_model(need: Need, symbol: &SymbolPlan) -> bool {
         _ => true,
     };
     suits && !symbol.name.is_empty()
+}
+
+/// Gives a section the contents that its name promises: whole pointers, or unwind records of one cell each.
+fn shape(section: &mut SectionPlan) {
+    let records = section.name == ".eh_frame";
+    if !records && array_priority(&section.name).is_none() {
+        return;
+    }
+    section.size -= section.size % CELL_BYTES;
+    section.align = 8;
+    section.contents.truncate(section.size as usize);
+    if records {
+        let (cells, _) = section.contents.as_chunks_mut::<{ CELL_BYTES as usize }>();
+        for cell in cells {
+            cell[..4].copy_from_slice(&(CELL_BYTES as u32 - 4).to_le_bytes());
+        }
+    }
+}
+
+/// Whether a section is one of the arrays of functions that run at the start or the end, and its place among them.
+pub(super) fn array_priority(name: &str) -> Option<(bool, u64)> {
+    let number = |digits: &str| digits.parse::<u64>().ok();
+    if let Some(digits) = name.strip_prefix(".ctors.") {
+        return Some((true, 65535 - number(digits)?));
+    }
+    let start = name.strip_prefix(".init_array.");
+    let digits = start.or_else(|| name.strip_prefix(".fini_array."))?;
+    Some((start.is_some(), number(digits)?))
 }

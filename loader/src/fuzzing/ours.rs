@@ -5,17 +5,17 @@ use std::collections::{HashMap, HashSet};
 use object::elf;
 
 use super::case::{Case, Externals};
-use super::generate::{GOT, PROBE};
+use super::generate::{GOT, PROBE, array_priority};
 use super::memory::{CheckedMemory, DESCRIPTORS};
 use super::model::{Bound, Model, Site};
 use super::plan::{SymbolPlan, SymbolPlanPlace};
 use super::reference;
 use super::view::{LinkedSite, Meaning, View, meaning};
 use crate::error::Result;
-use crate::image::{Detail, Image};
+use crate::image::{Detail, FunctionArray, Image};
 use crate::limits::Limits;
 use crate::link::{Options, link};
-use crate::memory::PAGE_BYTES;
+use crate::memory::{PAGE_BYTES, SegmentKind, SegmentSize};
 use crate::object::SHN_X86_64_LCOMMON;
 use crate::relocation::{Formula, Need, Row, Values};
 use crate::resolver::{CopyRule, TargetKind};
@@ -209,8 +209,72 @@ impl<'a> Ours<'a> {
                 .unwrap_or(0)
             }
             Bound::Got => self.got,
+            Bound::Linker(name) => self.linker_symbol(name),
             Bound::Nothing => 0,
         }
+    }
+
+    /// Start and sizes of a segment; an empty one stands where its neighbours meet.
+    fn segment(&self, segment: SegmentKind) -> (u64, SegmentSize) {
+        let placement = &self.image.placement;
+        let size = |index: usize| placement.sizes[index];
+        let index = segment as usize;
+        let before = (0..index).rev().find(|other| size(*other).total_bytes > 0);
+        let after = (index..4).find(|other| size(*other).total_bytes > 0);
+        let start = match (before, after) {
+            (_, Some(after)) if after == index => placement.addresses[index],
+            (Some(before), _) => placement.addresses[before] + size(before).total_bytes,
+            (None, after) => after.map_or(0, |after| placement.addresses[after]),
+        };
+        (start, size(index))
+    }
+
+    fn linker_symbol(&self, name: &str) -> u64 {
+        let (code, code_size) = self.segment(SegmentKind::Code);
+        let (data, data_size) = self.segment(SegmentKind::Data);
+        let (constants, _) = self.segment(SegmentKind::ReadOnly);
+        let bounds = |start: bool| {
+            let arrays = self.arrays(start);
+            let first = arrays.iter().map(|array| array.address).min();
+            let last = arrays.iter().map(|array| array.address + array.count * 8).max();
+            (first.unwrap_or(constants), last.unwrap_or(constants))
+        };
+        match name {
+            "__dso_handle" => self.image.dso_handle.unwrap_or(0),
+            "__executable_start" => code,
+            "etext" => code + code_size.total_bytes,
+            "data_start" => data,
+            "__bss_start" => data + data_size.filled_bytes,
+            "_end" => data + data_size.total_bytes,
+            "__init_array_start" => bounds(true).0,
+            "__init_array_end" => bounds(true).1,
+            "__fini_array_start" => bounds(false).0,
+            "__fini_array_end" => bounds(false).1,
+            _ => constants,
+        }
+    }
+
+    /// The arrays of functions to run at the start, or at the end, in order.
+    fn arrays(&self, start: bool) -> Vec<FunctionArray> {
+        let mut arrays = Vec::new();
+        for (object, at) in self.model.sections() {
+            let section = &self.model.case.object(object).sections[at];
+            if let Some((kind, priority)) = array_priority(&section.name)
+                && kind == start
+            {
+                let address = self.sections.get(&(object, at)).copied().unwrap_or(0);
+                arrays.push((
+                    priority,
+                    FunctionArray {
+                        address,
+                        count: section.size / 8,
+                        backwards: section.name.starts_with(".ctors"),
+                    },
+                ));
+            }
+        }
+        arrays.sort_by_key(|(priority, _)| *priority);
+        arrays.into_iter().map(|(_, array)| array).collect()
     }
 
     /// Whether a name has its PLT entry for an address: an IFUNC, and a function out of reach of code that needs it near.
@@ -230,12 +294,16 @@ impl<'a> Ours<'a> {
             && self.near.contains(symbol.name.as_str())
     }
 
-    /// Why the link has to fail although each value fits, if it has to.
-    pub(super) fn refusal(model: &Model<'_>, far: impl Fn(u64) -> bool) -> Option<&'static str> {
+    /// Why the link has to fail although each value fits.
+    pub(super) fn refusals(model: &Model<'_>, far: impl Fn(u64) -> bool) -> Vec<&'static str> {
         let near = model.near_references();
-        model.sites().find_map(|site| {
-            let Bound::External(target) = model.bound(site.object, site.symbol) else {
-                return None;
+        let refusals = model.sites().filter_map(|site| {
+            let target = match model.bound(site.object, site.symbol) {
+                Bound::External(target) => target,
+                bound => {
+                    let discarded = model.is_discarded(&bound) && !is_tolerant(model, &site);
+                    return discarded.then_some("discarded with its group");
+                }
             };
             match target.kind {
                 TargetKind::Data(CopyRule::Stale)
@@ -248,7 +316,8 @@ impl<'a> Ours<'a> {
                 }
                 _ => None,
             }
-        })
+        });
+        refusals.collect()
     }
 
     /// What the field at a site should mean.
@@ -256,7 +325,8 @@ impl<'a> Ours<'a> {
         let (row, symbol) = (site.row, site.symbol);
         let bound = self.model.bound(site.object, symbol);
         let definition = self.definition(&bound, &symbol.name);
-        if row.width == 0 {
+        // The unwinder skips a record whose function starts at 0.
+        if row.width == 0 || self.model.is_discarded(&bound) {
             return Meaning::Field(0);
         }
         if row.need.is_tls() {
@@ -435,6 +505,21 @@ impl<'a> Ours<'a> {
                 _ => {}
             }
         }
+        if self.image.init != self.arrays(true) || self.image.fini != self.arrays(false) {
+            return Some(format!("init {:x?} is not {:x?}", self.image.init, self.arrays(true)));
+        }
+        let records = self.sections.iter().filter_map(|((object, at), address)| {
+            let plan = &case.object(*object).sections[*at];
+            (plan.name == ".eh_frame").then_some((*address, plan.size))
+        });
+        let start = records.clone().map(|(address, _)| address).min();
+        let expected = start.map(|start| (start, records.map(|(_, size)| size).sum::<u64>()));
+        if self.image.eh_frame != expected {
+            return Some(format!(
+                "unwind records at {:x?}, not {expected:x?}",
+                self.image.eh_frame
+            ));
+        }
         let tables = self.image.sections.iter().filter(|section| section.object.is_none());
         ranges.extend(tables.map(|table| (table.address, table.address + table.size, table.name.to_string())));
         ranges.sort();
@@ -550,6 +635,11 @@ impl View for Ours<'_> {
                 .map_or(Meaning::Odd("no slot".into()), Meaning::Address),
         }
     }
+}
+
+/// Whether a section may refer to what is discarded.
+fn is_tolerant(model: &Model<'_>, site: &Site<'_>) -> bool {
+    model.case.object(site.object).sections[site.section].name == ".eh_frame"
 }
 
 fn size(bound: &Bound<'_>) -> u64 {
