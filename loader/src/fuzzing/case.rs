@@ -143,7 +143,7 @@ impl Rebinding<'_> {
     /// In reach of the image, or not.
     fn address(&self, name: &[u8]) -> u64 {
         let choice = Rebinding::choice(name);
-        let distance = if choice % 5 == 0 { 5 << 30 } else { 1 << 28 };
+        let distance = if choice.is_multiple_of(5) { 5 << 30 } else { 1 << 28 };
         self.1.wrapping_add(distance).wrapping_add(choice % 4096 * 16)
     }
 }

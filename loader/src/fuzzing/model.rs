@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use object::elf;
 
 use super::case::Case;
-use super::generate::{GOT, LINKER_NAMES};
+use super::kinds::{GOT, LINKER_NAMES};
 use super::plan::{RelocationPlan, SymbolPlan, SymbolPlanPlace};
 use crate::relocation::{Need, Row};
 use crate::resolver::Target;
