@@ -23,7 +23,6 @@ pub(super) fn case(choices: &mut Choices<'_>, scope: Scope, prefix: &str, base: 
         base,
         taken: Vec::new(),
         archived: false,
-        commons: true,
     };
     let externals = generator.externals(choices);
     let object = |archived: bool, index: u64, generator: &mut Generator<'_>, choices: &mut Choices<'_>| {
@@ -63,8 +62,6 @@ struct Generator<'a> {
     taken: Vec<(String, bool)>,
     /// Members of the archive have names of their own, so that their order does not matter.
     archived: bool,
-    /// Whether there may be a common symbol yet.
-    commons: bool,
 }
 
 impl Generator<'_> {
@@ -275,6 +272,12 @@ impl Generator<'_> {
                 _ => *choices.pick(&[elf::STV_DEFAULT, elf::STV_DEFAULT, elf::STV_HIDDEN, elf::STV_PROTECTED]),
             };
             let (letter, pool) = if tls { ('t', 'u') } else { ('f', 'w') };
+            // Tentative definitions elsewhere, too.
+            let pool = if self.scope == Scope::Anything && !tls && choices.once_in(5) {
+                'c'
+            } else {
+                pool
+            };
             let shared = format!("{}{pool}{}", self.prefix, choices.below(4));
             let ifunc = code && self.scope != Scope::Library && choices.once_in(8);
             let letter = if ifunc { 'i' } else { letter };
@@ -319,7 +322,7 @@ impl Generator<'_> {
             object.symbols.push(symbol);
         }
         let pools = if self.scope == Scope::Program { 1 } else { 3 };
-        if self.commons && !self.archived && choices.once_in(2) {
+        if !self.archived && choices.once_in(2) {
             let pool = choices.below(pools);
             // Of tentative definitions in both models the stricter one counts; other linkers do not merge them.
             let large = pool == 2;
@@ -336,8 +339,10 @@ impl Generator<'_> {
                 binding: elf::STB_GLOBAL,
                 visibility: elf::STV_DEFAULT,
             };
-            self.taken.push((symbol.name.clone(), false));
-            object.symbols.push(symbol);
+            if object.symbols.iter().all(|other| other.name != symbol.name) {
+                self.taken.push((symbol.name.clone(), false));
+                object.symbols.push(symbol);
+            }
         }
     }
 
