@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use crate::host::Host;
 use crate::rebind::Rebinding;
 use crate::state::{Entry, ModuleId};
-use crate::{builtins, libraries, tls};
+use crate::{builtins, libraries, thread_exit, tls};
 
 /// Binds the names of one load.
 pub(crate) struct Binder<'a> {
@@ -23,11 +23,15 @@ pub(crate) struct Binder<'a> {
 
 impl Resolver for Binder<'_> {
     fn earlier(&mut self, name: &[u8]) -> Option<Target> {
-        if self.symbols.is_empty() {
+        if self.symbols.is_empty() && self.rebinding.is_none() {
             return None;
         }
         let name = std::str::from_utf8(name).ok()?;
-        let entry = self.symbols.get(name)?;
+        let pending = self
+            .rebinding
+            .as_ref()
+            .and_then(|rebinding| rebinding.pending.get(name));
+        let entry = pending.or_else(|| self.symbols.get(name))?;
         if let Some(rebinding) = &mut self.rebinding {
             if let Some(function) = entry.function {
                 return Some(rebinding.call(function, entry.target.size));
@@ -50,9 +54,14 @@ impl Resolver for Binder<'_> {
                 kind: TargetKind::Absolute,
             });
         }
-        if name == "__tls_get_addr" {
+        let own = match name {
+            "__tls_get_addr" => Some(tls::get_address_function()),
+            name if thread_exit::NAMES.contains(&name) => Some(thread_exit::function()),
+            _ => None,
+        };
+        if let Some(address) = own {
             return Some(Target {
-                address: tls::get_address_function(),
+                address,
                 size: 0,
                 kind: TargetKind::Function,
             });

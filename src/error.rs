@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::replace::Refusal;
+use crate::replacement::Refusal;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -54,6 +54,15 @@ pub enum Error {
     /// Nothing is there that could come back.
     #[error("{0}")]
     NoRollback(String),
+    /// A function that was to be compiled on its first call is there already.
+    #[error("{0} is defined already")]
+    Defined(String),
+    /// The objects of a function that is compiled on its first call could not be had.
+    #[error("{0}")]
+    Compile(Box<dyn std::error::Error + Send + Sync>),
+    /// The session of a function that is compiled on its first call has been dropped.
+    #[error("the session is gone")]
+    Gone,
     /// Threads could not be scanned.
     #[error("memory cannot be reclaimed: {0}")]
     Scan(#[from] restub_stubs::ScanError),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use restub_loader::{Image, ImageDefinition, Input, OwnKind, SegmentKind, Window};
 
+use crate::batch::Pending;
 use crate::debugger;
 use crate::error::{Error, Result};
 use crate::perf;
@@ -12,11 +13,12 @@ use crate::rebind::{Fate, Outcome, Purpose};
 use crate::run::{self, Finalizer};
 use crate::session::Session;
 use crate::state::{Module, ModuleId, State};
-use crate::stubs::Aim;
+use crate::stubs::{Aim, FunctionId};
 
 /// A module before it is published.
 #[derive(Debug)]
 pub(crate) struct Made {
+    pub(crate) id: ModuleId,
     pub(crate) image: Arc<Image>,
     pub(crate) uses: Vec<ModuleId>,
     pub(crate) finalizer: Arc<Finalizer>,
@@ -63,10 +65,16 @@ impl Session {
     ///
     /// # Safety
     /// The objects' IFUNC resolvers run here.
-    pub(crate) unsafe fn make(&self, state: &mut State, inputs: &[Input<'_>], purpose: Purpose<'_>) -> Result<Made> {
+    pub(crate) unsafe fn make(
+        &self,
+        state: &mut State,
+        inputs: &[Input<'_>],
+        purpose: Purpose<'_>,
+        pending: &Pending,
+    ) -> Result<Made> {
         state.host.refresh();
         let options = self.link_options();
-        let (mut image, uses, outcome) = self.link(state, inputs, &options, purpose)?;
+        let (mut image, uses, outcome) = self.link(state, inputs, &options, purpose, pending)?;
         let refused = !outcome.refusals.is_empty();
         let checked = match purpose {
             _ if refused => Err(Error::Refused(outcome.refusals.clone())),
@@ -78,7 +86,7 @@ impl Session {
             unsafe { state.prepare(&image) }
         });
         if let Err(error) = prepared {
-            state.remove_added(&outcome);
+            state.remove_unheard(&outcome.added);
             state.release(&image);
             return Err(error);
         }
@@ -86,11 +94,12 @@ impl Session {
             // SAFETY: the image stays in memory until `discard`, which removes the table first.
             unsafe { state.unwind.add(address) };
         }
-        let debugger = self.tells_gdb().then(|| state.tell_gdb(&mut image)).flatten();
-        if self.tells_perf() {
+        let debugger = self.options().gdb.then(|| state.tell_gdb(&mut image)).flatten();
+        if self.options().perf {
             perf::append(&image);
         }
         Ok(Made {
+            id: state.next_id(),
             finalizer: Finalizer::new(&image),
             image: Arc::new(image),
             uses,
@@ -104,14 +113,14 @@ impl State {
     /// Takes back what was made, with the stubs that were added for it.
     pub(crate) fn unmake(&mut self, made: Made) {
         drop(made.debugger);
-        self.remove_added(&made.outcome);
+        self.remove_unheard(&made.outcome.added);
         self.discard(&made.image);
     }
 
     /// Removes stubs that nobody has heard of.
-    pub(crate) fn remove_added(&mut self, outcome: &Outcome) {
+    pub(crate) fn remove_unheard(&mut self, functions: &[FunctionId]) {
         if let Some(stubs) = &mut self.stubs {
-            for id in &outcome.added {
+            for id in functions {
                 let (set, slot) = stubs.remove(*id);
                 stubs.reuse(set, slot);
             }
@@ -141,10 +150,11 @@ impl State {
             stubbed: None,
         };
         if self.stubs.is_some() {
-            self.publish_stubbed(module, made.outcome)
+            self.publish_stubbed(made.id, module, made.outcome);
         } else {
-            self.publish(module)
+            self.publish(made.id, module);
         }
+        made.id
     }
 
     /// Gives every visible function of an image a stub, if it has none: an image that calls its own functions directly

@@ -10,7 +10,7 @@ use restub_loader::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::replace::{Data, Refusal, Replace};
+use crate::replacement::{Data, Refusal, Replace};
 use crate::state::{Entry, Module, ModuleId, Static};
 use crate::stubs::{FunctionId, Stubs};
 
@@ -44,6 +44,9 @@ pub(crate) struct Rebinding<'a> {
     pub(crate) stubs: &'a mut Stubs,
     pub(crate) modules: &'a BTreeMap<ModuleId, Module>,
     pub(crate) purpose: Purpose<'a>,
+    /// What other modules of the same transaction define, or will: functions whose module is not known yet have
+    /// [`ModuleId::NONE`].
+    pub(crate) pending: &'a FxHashMap<Box<str>, Entry>,
     /// Whether a module calls its own functions directly.
     pub(crate) own_directly: bool,
     pub(crate) outcome: Outcome,
@@ -91,12 +94,12 @@ impl Rebinding<'_> {
         symbols: &FxHashMap<Box<str>, Entry>,
         uses: &mut Vec<ModuleId>,
     ) -> Vec<Rebind> {
+        let pending = self.pending;
         let find = |own: &Own<'_>| {
             let visible = own.binding != SymbolBinding::Local;
-            std::str::from_utf8(own.name)
-                .ok()
-                .filter(|_| visible)
-                .and_then(|name| symbols.get(name))
+            let name = std::str::from_utf8(own.name).ok().filter(|_| visible)?;
+            let made = pending.get(name).filter(|entry| entry.module != ModuleId::NONE);
+            made.or_else(|| symbols.get(name))
         };
         if let Purpose::Replace(options) = self.purpose {
             self.outcome.replaced.extend(&options.whole);
@@ -209,21 +212,39 @@ impl Rebinding<'_> {
                 symbol: text(own.name),
                 object: own.object.into(),
             });
-        } else if own.size != there.target.size && (!yields || self.is_replaced(there.module)) {
-            self.refuse_size(own, there.target.size, there.module);
+        } else if !yields || self.is_replaced(there.module) {
+            self.check_storage(own, &there.target, there.module);
         }
         uses.push(there.module);
         (Fate::Kept, Rebind::To(there.target))
     }
 
-    fn refuse_size(&mut self, own: &Own<'_>, before: u64, module: ModuleId) {
-        self.refuse(Refusal::SizeChanged {
-            symbol: text(own.name),
-            object: own.object.into(),
-            before,
-            module: self.modules.get(&module).map_or_else(String::new, Module::name),
-            after: own.size,
-        });
+    /// Whether a variable can live in the storage that there is.
+    fn check_storage(&mut self, own: &Own<'_>, there: &Target, module: ModuleId) {
+        let module = || self.modules.get(&module).map_or_else(String::new, Module::name);
+        // Code relies on more than the type's own alignment only where a variable is large enough to gain by it.
+        let relied_on = own.align.min(1 << own.size.max(1).ilog2());
+        let thread_local = matches!(there.kind, TargetKind::Tls { .. });
+        let refusal = if own.size != there.size {
+            Refusal::SizeChanged {
+                symbol: text(own.name),
+                object: own.object.into(),
+                before: there.size,
+                module: module(),
+                after: own.size,
+            }
+        } else if !thread_local && !there.address.is_multiple_of(relied_on) {
+            Refusal::AlignmentChanged {
+                symbol: text(own.name),
+                object: own.object.into(),
+                before: 1 << there.address.trailing_zeros(),
+                module: module(),
+                after: relied_on,
+            }
+        } else {
+            return;
+        };
+        self.refuse(refusal);
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -283,9 +304,8 @@ impl Rebinding<'_> {
                         symbol: text(own.name),
                         object: own.object.into(),
                     });
-                } else if old.target.size != own.size {
-                    self.refuse_size(own, old.target.size, old.owner);
                 }
+                self.check_storage(own, &old.target, old.owner);
                 matched.insert(index, (*old).clone());
             }
         }

@@ -10,222 +10,15 @@ use std::time::{Duration, Instant};
 use restub_loader::{Image, Input, OwnKind, SymbolBinding, TargetKind};
 use rustc_hash::FxHashMap;
 
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::made::Made;
 use crate::rebind::{Fate, Purpose};
+use crate::replacement::{Change, Consistency, Constructors, Data, Refusal, Replace, Report, What};
 use crate::run;
-use crate::session::Session;
-use crate::state::{Entry, ModuleId, State};
+use crate::session::{Locked, Session};
+use crate::state::{ModuleId, State};
 use crate::stubs::Aim;
-
-/// How to replace.
-#[derive(Debug, Clone, Default)]
-pub struct Replace {
-    pub(crate) whole: BTreeSet<ModuleId>,
-    pub(crate) data: Data,
-    pub(crate) dangling: bool,
-    pub(crate) constructors: Constructors,
-    pub(crate) consistency: Consistency,
-}
-
-impl Replace {
-    /// Functions and variables of the same names are replaced, and those that the new objects do not define stay.
-    #[must_use]
-    pub fn new() -> Self {
-        Replace::default()
-    }
-
-    /// The new objects stand for the whole of a module: what they do not define is gone.
-    #[must_use]
-    pub fn whole(mut self, module: ModuleId) -> Self {
-        self.whole.insert(module);
-        self
-    }
-
-    /// What becomes of the values of variables; [`Data::Keep`] by default.
-    #[must_use]
-    pub fn data(mut self, data: Data) -> Self {
-        self.data = data;
-        self
-    }
-
-    /// Whether functions may go that others still call. Their stubs lead to the unbound handler then. Refused by default.
-    #[must_use]
-    pub fn allow_dangling(mut self, allow: bool) -> Self {
-        self.dangling = allow;
-        self
-    }
-
-    /// Whether constructors of the new objects run; [`Constructors::IfNeeded`] by default.
-    #[must_use]
-    pub fn constructors(mut self, constructors: Constructors) -> Self {
-        self.constructors = constructors;
-        self
-    }
-
-    /// What threads may see while several functions are replaced; [`Consistency::Each`] by default.
-    #[must_use]
-    pub fn consistency(mut self, consistency: Consistency) -> Self {
-        self.consistency = consistency;
-        self
-    }
-}
-
-/// What becomes of the values of variables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Data {
-    /// A variable of the same name and size keeps its storage and value, a local one if its source file has the same name
-    /// too. A changed size is refused.
-    #[default]
-    Keep,
-    /// Every variable of the new objects starts with its initial value. Code that has the address of an old one goes on
-    /// using that.
-    Reset,
-}
-
-/// Whether constructors run when objects are replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Constructors {
-    /// They run if no variable that they refer to is kept, and do not run if no new one needs them. If both are there,
-    /// the replacement is refused.
-    #[default]
-    IfNeeded,
-    /// They run, also on the values that are kept.
-    Run,
-    /// They do not run.
-    Skip,
-}
-
-/// What threads may see while several functions are replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Consistency {
-    /// One function after the other, callees before their callers: a new function finds the new ones that it calls.
-    #[default]
-    Each,
-    /// All at once, for threads that call under a [`Pin`](crate::Pin): new pins wait, those that there are finish, and
-    /// then all functions are replaced. If that takes longer than the limit, nothing has changed.
-    Drain {
-        /// How long to wait.
-        limit: Duration,
-    },
-}
-
-/// What a replacement did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The module that the new objects have become.
-    pub module: ModuleId,
-    /// Each visible function, and each variable, with what became of it.
-    pub changes: Vec<Change>,
-    /// Modules of which nothing is current any more: they are reclaimed when no thread can be in them.
-    pub superseded: Vec<ModuleId>,
-    /// Whether the new objects have constructors that were left out, because what they initialize is kept.
-    pub constructors_skipped: bool,
-}
-
-/// What became of a function or a variable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Change {
-    /// The name.
-    pub name: String,
-    /// Whether it is a function, a variable, a constant.
-    pub kind: OwnKind,
-    /// What became of it.
-    pub what: What,
-}
-
-/// What became of a function or a variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A variable kept its storage and value; or the definition of another module stands for the name, as before.
-    Kept,
-    /// There was none of the name.
-    New,
-    /// Calls reach another definition; or a variable has new storage with its initial value.
-    Changed,
-    /// The new objects do not define it any more.
-    Dropped,
-}
-
-/// Why a replacement is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// A variable that is to keep its value has another size.
-    #[error(
-        "{object}: {symbol} has {after} bytes, and {before} in {module}; a variable of another size cannot keep its value (rename it, or reset all data)"
-    )]
-    SizeChanged {
-        /// The variable.
-        symbol: String,
-        /// The object that defines it anew.
-        object: String,
-        /// Its size in bytes as it is.
-        before: u64,
-        /// The module that it is in.
-        module: String,
-        /// Its size in bytes in the new object.
-        after: u64,
-    },
-    /// A name stands for a function in one and for a variable in the other, or for a thread-local variable.
-    #[error("{object}: {symbol} is of another kind than before (function, variable, thread-local variable)")]
-    KindChanged {
-        /// The name.
-        symbol: String,
-        /// The object that defines it anew.
-        object: String,
-    },
-    /// Local variables of one name that cannot be told apart.
-    #[error(
-        "{object}: there are {after} local variables called {symbol}, and there were {before}, so it is not clear which keeps which value (give them names of their own, or reset all data)"
-    )]
-    StaticsUnclear {
-        /// Their name.
-        symbol: String,
-        /// The new object.
-        object: String,
-        /// How many there were.
-        before: usize,
-        /// How many there are.
-        after: usize,
-    },
-    /// A constant that others read directly has another value.
-    #[error(
-        "{object}: the constant {symbol} has changed, and {} read the old one directly (load them again first, or reset all data)",
-        users.join(", ")
-    )]
-    ConstantChanged {
-        /// The constant.
-        symbol: String,
-        /// The new object.
-        object: String,
-        /// The modules that are bound to it.
-        users: Vec<String>,
-    },
-    /// A function would be gone that others call.
-    #[error("{symbol} would be gone, and is called by {}", callers.join(", "))]
-    StillCalled {
-        /// The function.
-        symbol: String,
-        /// The modules that call it.
-        callers: Vec<String>,
-    },
-    /// Constructors would initialize values that are kept along with new variables.
-    #[error(
-        "{object}: its constructors initialize {new}, which is new, and {kept}, whose value is kept; say whether they are to run"
-    )]
-    Constructors {
-        /// The new module.
-        object: String,
-        /// A kept variable.
-        kept: String,
-        /// A new one.
-        new: String,
-    },
-}
 
 impl Session {
     /// Loads objects in place of what the session has under their names, while other threads call it.
@@ -246,6 +39,19 @@ impl Session {
     /// them to have. Threads that call functions of the session hold a [`Pin`](crate::Pin) meanwhile, or the session
     /// [scans](crate::Reclaim::Scan).
     pub unsafe fn replace(&self, inputs: &[Input<'_>], options: &Replace) -> Result<Report> {
+        // SAFETY: the caller's promise.
+        unsafe { self.replace_each(&[inputs], options) }
+    }
+
+    /// Replaces several modules in one transaction: each element becomes one. They may call each other's new functions,
+    /// and if one uses a new variable of another, that one must not use new variables of the first.
+    ///
+    /// # Errors
+    /// Those of [`replace`](Session::replace).
+    ///
+    /// # Safety
+    /// As for [`replace`](Session::replace).
+    pub unsafe fn replace_each(&self, modules: &[&[Input<'_>]], options: &Replace) -> Result<Report> {
         let _turn = self.turn()?;
         self.reclaim_some();
         let mut state = self.lock();
@@ -256,26 +62,49 @@ impl Session {
             return Err(Error::NoSuchModule);
         }
         // SAFETY: the caller's promise.
-        let made = unsafe { self.make(&mut state, inputs, Purpose::Replace(options)) }?;
-        let constructors = match state.check(&made, options) {
-            Ok(constructors) => constructors,
+        let batch = unsafe { self.make_batch(&mut state, modules, Purpose::Replace(options)) }?;
+        let decisions = match state.check(&batch, options) {
+            Ok(decisions) => decisions,
             Err(error) => {
-                state.unmake(made);
+                state.unmake_batch(batch);
                 return Err(error);
             }
         };
-        let needs_time = constructors == Decision::Run || matches!(options.consistency, Consistency::Drain { .. });
-        if !needs_time {
-            return self.commit(&mut state, made, options, constructors);
+        let drains = matches!(options.consistency, Consistency::Drain { .. });
+        if !drains && !decisions.contains(&Decision::Run) {
+            return self.commit(&mut state, batch, options, &decisions);
         }
-        // Functions that there were not before have to be there for the constructors; nobody else can know of them.
-        let early = state.new_functions(&made);
+        // SAFETY: the caller's promise.
+        unsafe { self.prepare_and_commit(state, batch, options, &decisions) }
+    }
+
+    /// The part of a replacement that takes time, during which others may use the session: constructors, and waiting for
+    /// pinned threads.
+    ///
+    /// # Safety
+    /// The batch's constructors may be called.
+    unsafe fn prepare_and_commit(
+        &self,
+        mut state: Locked<'_>,
+        batch: Batch,
+        options: &Replace,
+        decisions: &[Decision],
+    ) -> Result<Report> {
+        // Functions that there were not before have to be there for the constructors; nobody else calls them yet.
+        let early = state.unbound_functions(&batch);
         if let Err(error) = state.aim(&early) {
-            state.unmake(made);
+            state.unmake_batch(batch);
             return Err(error);
         }
         drop(state);
-        if constructors == Decision::Run {
+        let constructed = || {
+            batch
+                .mades
+                .iter()
+                .zip(decisions)
+                .filter(|(_, decision)| **decision == Decision::Run)
+        };
+        for (made, _) in constructed() {
             // SAFETY: the image is ready to run, and the caller trusts the code.
             unsafe { run::construct(&made.image, self.arguments()) };
         }
@@ -285,60 +114,85 @@ impl Session {
         };
         let mut state = self.lock();
         // Loads may have come in between.
-        let checked = closed.and_then(|closed| state.check(&made, options).map(|_| closed));
-        match checked {
-            Ok(_closed) => self.commit(&mut state, made, options, constructors),
-            Err(error) => {
-                let gone: Vec<Aim> = early.iter().map(|(function, _)| (*function, None)).collect();
-                // What could be aimed can be aimed back.
-                let back = state.aim(&gone);
-                debug_assert!(back.is_ok());
-                if constructors == Decision::Run {
-                    drop(state);
-                    // SAFETY: the image is in memory, and its constructors have run.
-                    unsafe { made.finalizer.run() };
-                    state = self.lock();
-                }
-                state.unmake(made);
-                Err(error)
-            }
+        let checked = closed.and_then(|closed| state.check(&batch, options).map(|_| closed));
+        let error = match checked {
+            Ok(_closed) => return self.commit(&mut state, batch, options, decisions),
+            Err(error) => error,
+        };
+        let gone: Vec<Aim> = early.iter().map(|(function, _)| (*function, None)).collect();
+        // What could be aimed can be aimed back.
+        let back = state.aim(&gone);
+        debug_assert!(back.is_ok(), "{back:?}");
+        drop(state);
+        for (made, _) in constructed() {
+            // SAFETY: the image is in memory, and its constructors have run.
+            unsafe { made.finalizer.run() };
         }
+        self.lock().unmake_batch(batch);
+        Err(error)
     }
 
-    fn commit(&self, state: &mut State, made: Made, options: &Replace, constructors: Decision) -> Result<Report> {
-        let mut changes = state.changes(&made);
-        let gone = state.gone(&made, options);
+    fn commit(&self, state: &mut State, batch: Batch, options: &Replace, decisions: &[Decision]) -> Result<Report> {
+        let gone = state.gone(&batch, options);
         let going = |module: ModuleId| options.whole.contains(&module);
-        let mut aims = state.aims_of(&made);
-        let order = callees_first(&made.image);
-        aims.sort_by_key(|(_, target)| target.and_then(|target| order.get(&target)).copied());
+        let mut aims = Vec::new();
+        for made in &batch.mades {
+            let order = callees_first(&made.image);
+            let mut own = state.aims_of(made);
+            own.sort_by_key(|(_, target)| target.and_then(|target| order.get(&target)).copied());
+            aims.extend(own);
+        }
         // What is gone comes last: until then nobody is left without it.
         aims.extend(gone.iter().filter_map(|name| state.next_aim(name, going)));
         if let Err(error) = state.aim(&aims) {
-            state.unmake(made);
+            state.unmake_batch(batch);
             return Err(error);
         }
-        match constructors {
-            Decision::Run if self.finalizes_at_exit() => made.finalizer.run_at_exit(),
-            Decision::Skip => made.finalizer.leave_arrays_out(),
-            _ => {}
-        }
+        let mut changes: Vec<_> = batch.mades.iter().flat_map(|made| state.changes(made)).collect();
         changes.extend(gone.iter().map(|name| state.dropped(name)));
         for name in &gone {
             state.withdraw_name(name, going);
         }
-        let replaced = made.outcome.replaced.clone();
-        let fates = made.outcome.fates.clone();
-        let image = Arc::clone(&made.image);
-        let id = state.publish_made(made);
-        let superseded = state.supersede(id, &replaced, &image, &fates);
-        self.retire_superseded(state, id);
+        for (made, decision) in batch.mades.iter().zip(decisions) {
+            match decision {
+                Decision::Run if self.options().finalize_at_exit => made.finalizer.run_at_exit(),
+                Decision::Skip => made.finalizer.leave_arrays_out(),
+                _ => {}
+            }
+        }
+        let traces: Vec<Trace> = batch.mades.iter().map(Trace::of).collect();
+        let modules = state.publish_batch(batch);
+        let superseded = state.supersede(&traces);
+        for module in &modules {
+            self.retire_superseded(state, *module);
+        }
         Ok(Report {
-            module: id,
+            module: modules[0],
+            modules,
             changes,
             superseded,
-            constructors_skipped: constructors == Decision::Skip,
+            constructors_skipped: decisions.contains(&Decision::Skip),
         })
+    }
+}
+
+/// What is needed of a module that has been published, to know what it superseded.
+#[derive(Debug)]
+struct Trace {
+    id: ModuleId,
+    image: Arc<Image>,
+    fates: Vec<Fate>,
+    replaced: BTreeSet<ModuleId>,
+}
+
+impl Trace {
+    fn of(made: &Made) -> Self {
+        Trace {
+            id: made.id,
+            image: Arc::clone(&made.image),
+            fates: made.outcome.fates.clone(),
+            replaced: made.outcome.replaced.clone(),
+        }
     }
 }
 
@@ -352,39 +206,45 @@ pub(crate) enum Decision {
 
 impl State {
     /// Checks what can only be known once a replacement has been linked.
-    fn check(&self, made: &Made, options: &Replace) -> Result<Decision> {
-        let mut refusals = made.outcome.refusals.clone();
-        let mut but = options.whole.clone();
-        but.extend(&made.outcome.replaced);
-        if options.data == Data::Keep {
-            self.check_constants(made, &but, &mut refusals);
+    fn check(&self, batch: &Batch, options: &Replace) -> Result<Vec<Decision>> {
+        let mut refusals = Vec::new();
+        let mut decisions = Vec::new();
+        for made in &batch.mades {
+            if options.data == Data::Keep {
+                let mut but = options.whole.clone();
+                but.extend(&made.outcome.replaced);
+                self.check_constants(made, &but, &mut refusals);
+            }
+            decisions.push(constructors(made, options, &mut refusals));
         }
         if !options.dangling {
-            for name in self.gone(made, options) {
-                let entry = self.symbols.get(&name);
-                let Some(function) = entry.and_then(|entry| entry.function) else {
-                    continue;
-                };
-                if self.spares.contains_key(&name) {
-                    continue;
-                }
-                let mut callers = self.callers(function, &options.whole);
-                if made.outcome.calls.contains(&function) {
-                    callers.push(made.name());
-                }
-                if !callers.is_empty() {
-                    refusals.push(Refusal::StillCalled {
-                        symbol: name.into(),
-                        callers,
-                    });
-                }
-            }
+            self.check_gone(batch, options, &mut refusals);
         }
-        let constructors = constructors(made, options, &mut refusals);
         if refusals.is_empty() {
-            Ok(constructors)
+            Ok(decisions)
         } else {
             Err(Error::Refused(refusals))
+        }
+    }
+
+    fn check_gone(&self, batch: &Batch, options: &Replace, refusals: &mut Vec<Refusal>) {
+        for name in self.gone(batch, options) {
+            let entry = self.symbols.get(&name);
+            let Some(function) = entry.and_then(|entry| entry.function) else {
+                continue;
+            };
+            if self.spares.contains_key(&name) {
+                continue;
+            }
+            let mut callers = self.callers(function, &options.whole);
+            let anew = batch.mades.iter().filter(|made| made.outcome.calls.contains(&function));
+            callers.extend(anew.map(Made::name));
+            if !callers.is_empty() {
+                refusals.push(Refusal::StillCalled {
+                    symbol: name.into(),
+                    callers,
+                });
+            }
         }
     }
 
@@ -423,7 +283,7 @@ impl State {
     }
 
     /// The names that modules that are replaced as a whole stood for, and that have no definition any more.
-    fn gone(&self, made: &Made, options: &Replace) -> Vec<Box<str>> {
+    fn gone(&self, batch: &Batch, options: &Replace) -> Vec<Box<str>> {
         let mut gone = BTreeSet::new();
         for id in &options.whole {
             let storage = self.modules.get(id).map_or(&[][..], |module| &module.uses);
@@ -435,7 +295,7 @@ impl State {
             gone.extend(names.filter(|name| self.symbols.get(name).is_some_and(|entry| is_its(entry.module))));
         }
         if !gone.is_empty() {
-            for (definition, _) in made.definitions() {
+            for (definition, _) in batch.mades.iter().flat_map(Made::definitions) {
                 if definition.binding != SymbolBinding::Local {
                     gone.remove(&definition.name);
                 }
@@ -444,26 +304,40 @@ impl State {
         gone.into_iter().collect()
     }
 
-    /// The aims of functions that had no stub before.
-    fn new_functions(&self, made: &Made) -> Vec<Aim> {
-        let added: BTreeSet<_> = made.outcome.added.iter().collect();
-        let stubs = self.stubs.as_ref();
-        let functions = made
-            .definitions()
-            .filter(|(definition, fate)| definition.kind == OwnKind::Function && **fate == Fate::Current);
-        let id = |name: &str| stubs.and_then(|stubs| stubs.id(name)).filter(|id| added.contains(id));
-        functions
-            .filter_map(|(definition, _)| Some((id(&definition.name)?, Some(definition.address))))
-            .collect()
+    /// The aims of functions whose stubs lead nowhere yet.
+    fn unbound_functions(&self, batch: &Batch) -> Vec<Aim> {
+        let Some(stubs) = &self.stubs else {
+            return Vec::new();
+        };
+        let mut aims = self.aims_of_batch(batch);
+        aims.retain(|(function, _)| stubs.target(*function).is_none());
+        aims
     }
 
     fn changes(&self, made: &Made) -> Vec<Change> {
         let mut changes = Vec::new();
+        let mut before: FxHashMap<ModuleId, FxHashMap<&str, u64>> = FxHashMap::default();
         for (definition, fate) in made.definitions() {
+            let there = self.symbols.get(&definition.name);
+            let mut is_same = || {
+                let Some(module) = there.and_then(|entry| Some((entry.module, self.modules.get(&entry.module)?)))
+                else {
+                    return false;
+                };
+                let numbers = before.entry(module.0).or_insert_with(|| {
+                    let definitions = module.1.image.definitions.iter();
+                    let visible = definitions.filter(|definition| definition.binding != SymbolBinding::Local);
+                    visible
+                        .map(|definition| (&*definition.name, definition.fingerprint))
+                        .collect()
+                });
+                definition.fingerprint != 0 && numbers.get(&*definition.name) == Some(&definition.fingerprint)
+            };
             let what = match fate {
                 Fate::Kept | Fate::Spare => What::Kept,
                 Fate::Reset => What::Changed,
-                Fate::Current if self.symbols.contains_key(&definition.name) => What::Changed,
+                Fate::Current if is_same() => What::Kept,
+                Fate::Current if there.is_some() => What::Changed,
                 Fate::Current => What::New,
                 Fate::Local if matches!(definition.kind, OwnKind::Variable | OwnKind::ThreadLocal) => What::New,
                 Fate::Local => continue,
@@ -477,7 +351,7 @@ impl State {
         changes
     }
 
-    fn dropped(&self, name: &str) -> Change {
+    pub(crate) fn dropped(&self, name: &str) -> Change {
         Change {
             name: name.to_owned(),
             kind: self
@@ -488,37 +362,37 @@ impl State {
         }
     }
 
-    /// Notes which modules have nothing current any more but storage that their successor keeps.
-    fn supersede(
-        &mut self,
-        id: ModuleId,
-        replaced: &BTreeSet<ModuleId>,
-        image: &Image,
-        fates: &[Fate],
-    ) -> Vec<ModuleId> {
-        let mut kept: FxHashMap<ModuleId, usize> = FxHashMap::default();
-        for (definition, fate) in image.definitions.iter().zip(fates) {
-            if *fate == Fate::Kept
-                && definition.binding != SymbolBinding::Local
-                && let Some(entry) = self.symbols.get(&definition.name)
-            {
-                *kept.entry(entry.module).or_default() += 1;
+    /// Notes which modules have nothing current any more but storage that their successors keep.
+    fn supersede(&mut self, successors: &[Trace]) -> Vec<ModuleId> {
+        let mut kept: FxHashMap<ModuleId, BTreeSet<&str>> = FxHashMap::default();
+        let mut replaced = BTreeSet::new();
+        for successor in successors {
+            replaced.extend(&successor.replaced);
+            for (definition, fate) in successor.image.definitions.iter().zip(&successor.fates) {
+                if *fate == Fate::Kept
+                    && definition.binding != SymbolBinding::Local
+                    && let Some(entry) = self.symbols.get(&definition.name)
+                {
+                    kept.entry(entry.module).or_default().insert(&definition.name);
+                }
             }
         }
         let mut superseded = Vec::new();
         for old in replaced {
-            let kept = kept.get(old).copied().unwrap_or(0);
-            if let Some(stubbed) = self.stubbed_mut(*old)
+            let kept = kept.get(&old).map_or(0, BTreeSet::len);
+            if let Some(stubbed) = self.stubbed_mut(old)
                 && !stubbed.is_superseded
                 && stubbed.live <= kept
             {
                 stubbed.is_superseded = true;
-                self.superseded.insert(*old);
-                superseded.push(*old);
+                self.superseded.insert(old);
+                superseded.push(old);
             }
         }
-        if let Some(stubbed) = self.stubbed_mut(id) {
-            stubbed.predecessors.clone_from(&superseded);
+        for successor in successors {
+            if let Some(stubbed) = self.stubbed_mut(successor.id) {
+                stubbed.predecessors.clone_from(&superseded);
+            }
         }
         superseded
     }
@@ -614,124 +488,4 @@ fn callees_first(image: &Image) -> FxHashMap<u64, usize> {
 /// How long one waits between two looks at whether all pinned threads have finished.
 pub(crate) fn pause(since: Instant) -> Duration {
     (since.elapsed() / 8).clamp(Duration::from_micros(20), Duration::from_millis(2))
-}
-
-impl Session {
-    /// Takes a replacement back, without compiling or linking anything: the functions that it superseded are called
-    /// again. Variables keep the values that they have. The module whose functions are current again is in the report.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchModule`], and [`Error::NoRollback`] with the reason: the versions before are not there any more
-    /// ([`Builder::versions`](crate::Builder::versions) says how many are kept), or the module is superseded itself. The
-    /// session is as it was before.
-    pub fn rollback(&self, module: ModuleId) -> Result<Report> {
-        let _turn = self.turn()?;
-        let mut state = self.lock();
-        let back = state.plan_rollback(module)?;
-        let going = |id: ModuleId| id == module;
-        let mut aims = back.aims.clone();
-        aims.extend(back.gone.iter().filter_map(|name| state.next_aim(name, going)));
-        state.aim(&aims)?;
-        let mut changes: Vec<_> = back.gone.iter().map(|name| state.dropped(name)).collect();
-        for name in &back.gone {
-            state.withdraw_name(name, going);
-        }
-        let mut restored = BTreeSet::new();
-        for (name, entry) in back.entries {
-            restored.insert(entry.module);
-            state.count_live(module, -1);
-            state.count_live(entry.module, 1);
-            changes.push(Change {
-                kind: state.kind_of(&entry),
-                name: name.to_string(),
-                what: What::Changed,
-            });
-            state.symbols.insert(name, entry);
-        }
-        for id in &restored {
-            state.superseded.remove(id);
-            if let Some(stubbed) = state.stubbed_mut(*id) {
-                (stubbed.is_superseded, stubbed.is_held) = (false, false);
-            }
-        }
-        state.superseded.insert(module);
-        if let Some(stubbed) = state.stubbed_mut(module) {
-            (stubbed.is_superseded, stubbed.is_held) = (true, false);
-        }
-        let newest = restored.iter().next_back().copied();
-        self.retire_superseded(&mut state, newest.unwrap_or(module));
-        self.remove_stubs(&mut state, &back.gone);
-        Ok(Report {
-            module: newest.unwrap_or(module),
-            changes,
-            superseded: vec![module],
-            constructors_skipped: false,
-        })
-    }
-}
-
-/// What a rollback does.
-#[derive(Debug)]
-struct Back {
-    entries: Vec<(Box<str>, Entry)>,
-    aims: Vec<Aim>,
-    /// Names that nothing stood for before.
-    gone: Vec<Box<str>>,
-}
-
-impl State {
-    fn plan_rollback(&self, id: ModuleId) -> Result<Back> {
-        let module = self.modules.get(&id).ok_or(Error::NoSuchModule)?;
-        let stubbed = module.stubbed.as_deref().ok_or(Error::NoStubs)?;
-        let refuse = |reason: String| Err(Error::NoRollback(format!("{}: {reason}", module.name())));
-        if stubbed.supersedes.is_empty() {
-            return refuse("it superseded nothing".into());
-        }
-        if module.users > 0 {
-            return refuse(format!("{} use its variables", self.user_names(id).join(", ")));
-        }
-        let mut back = Back {
-            entries: stubbed.supersedes.clone(),
-            aims: Vec::new(),
-            gone: Vec::new(),
-        };
-        for (name, entry) in &stubbed.supersedes {
-            if self.symbols.get(name).is_none_or(|now| now.module != id) {
-                return refuse(format!("{name} has been superseded since"));
-            }
-            if !self.modules.contains_key(&entry.module) {
-                return refuse(format!("the version of {name} before it is not kept"));
-            }
-            if let Some(function) = entry.function {
-                back.aims.push((function, Some(entry.target.address)));
-            }
-        }
-        for name in self.names_of(id) {
-            let Some(entry) = self.symbols.get(&name).filter(|entry| entry.module == id) else {
-                continue;
-            };
-            if stubbed.supersedes.iter().any(|(superseded, _)| *superseded == name) {
-                continue;
-            }
-            if let Some(function) = entry.function {
-                let callers = self.callers(function, &BTreeSet::from([id]));
-                if !callers.is_empty() && !self.spares.contains_key(&name) {
-                    return refuse(format!(
-                        "{name}, which is new in it, is called by {}",
-                        callers.join(", ")
-                    ));
-                }
-            }
-            back.gone.push(name);
-        }
-        Ok(back)
-    }
-
-    fn kind_of(&self, entry: &Entry) -> OwnKind {
-        match entry.target.kind {
-            TargetKind::Function => OwnKind::Function,
-            TargetKind::Tls { .. } => OwnKind::ThreadLocal,
-            _ => OwnKind::Variable,
-        }
-    }
 }

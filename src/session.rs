@@ -1,220 +1,27 @@
 //! The session: modules that are loaded into this process, and the symbols that they define.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsString, c_int};
+use std::ffi::c_int;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use restub_loader::{Detail, Image, Input, Limits, Options, SymbolKind, TargetKind};
-use restub_stubs::{ReclaimStats, Reclaimer, Slot, UnboundCall};
-use rustc_hash::FxHashMap;
+use restub_loader::{Detail, Image, Input, Options, SymbolKind, TargetKind};
+use restub_stubs::{ReclaimStats, Reclaimer};
 
+use crate::batch::Pending;
 use crate::binder::Binder;
+use crate::builder::{Builder, Linkage};
 use crate::error::{Error, Result};
 use crate::fork::Operation;
 use crate::function::{Function, FunctionPointer};
-use crate::host::{self, Host};
-use crate::memory::{ProcessMemory, Protection};
+use crate::host::{self};
 use crate::pin::Gate;
 use crate::rebind::{Outcome, Purpose, Rebinding};
-use crate::replace::pause;
-use crate::retire::{Reclaim, Retired};
+use crate::retire::{Exposed, Retired};
 use crate::run::{self, Arguments};
 use crate::state::{ModuleId, State};
-use crate::stubs::{Stubs, UnboundHook, Version, VersionState};
-use crate::unwind::UnwindTables;
-use crate::{builtins, libraries};
-
-/// How a session behaves; [`Session::builder`] makes one.
-#[derive(Debug, Clone, Default)]
-pub struct Builder {
-    protection: Protection,
-    detail: Detail,
-    limits: Limits,
-    gdb: bool,
-    perf: bool,
-    default_libraries: bool,
-    finalize_at_exit: bool,
-    arguments: Option<Vec<OsString>>,
-    linkage: Linkage,
-    slot: Option<Slot>,
-    own_directly: bool,
-    versions: usize,
-    reclaim: Reclaim,
-    on_unbound: Option<Hook>,
-}
-
-/// How modules call each other's functions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Linkage {
-    /// Directly, as a linker binds them: nothing is between a caller and a function. Modules can be unloaded.
-    #[default]
-    Direct,
-    /// Through stubs: functions can be [replaced](Session::replace) while they are called.
-    Stubs,
-}
-
-/// See [`Builder::on_unbound`].
-#[derive(Clone)]
-struct Hook(UnboundHook);
-
-impl std::fmt::Debug for Hook {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hook(..)")
-    }
-}
-
-impl Builder {
-    /// How code is written; [`Protection::Strict`] by default.
-    #[must_use]
-    pub fn protection(mut self, protection: Protection) -> Self {
-        self.protection = protection;
-        self
-    }
-
-    /// How much [`Session::image`] tells; [`Detail::Minimal`] by default.
-    #[must_use]
-    pub fn detail(mut self, detail: Detail) -> Self {
-        self.detail = detail;
-        self
-    }
-
-    /// Whether gdb is told of modules, with the debug information of their objects; not by default.
-    ///
-    /// Code is in [private](Protection::Private) memory then, since the kernel lets no debugger write breakpoints into
-    /// shared memory. gdb has to find the symbol `__jit_debug_descriptor` in the host program, so that must not be
-    /// stripped.
-    #[must_use]
-    pub fn gdb(mut self, gdb: bool) -> Self {
-        self.gdb = gdb;
-        self
-    }
-
-    /// Whether perf is told of functions, by `/tmp/perf-PID.map`; not by default.
-    #[must_use]
-    pub fn perf(mut self, perf: bool) -> Self {
-        self.perf = perf;
-        self
-    }
-
-    /// Limits on what objects may ask for.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Whether libraries that compilers' drivers link by default (libm, libgcc, libstdc++ and the like) are opened when
-    /// a symbol is found nowhere else; not by default.
-    #[must_use]
-    pub fn default_libraries(mut self, by_need: bool) -> Self {
-        self.default_libraries = by_need;
-        self
-    }
-
-    /// Whether destructors of modules that are still loaded run when the process exits; not by default.
-    #[must_use]
-    pub fn finalize_at_exit(mut self, at_exit: bool) -> Self {
-        self.finalize_at_exit = at_exit;
-        self
-    }
-
-    /// What constructors and [`Session::run_main`] get as `argv`; by default the host's own arguments.
-    #[must_use]
-    pub fn arguments(mut self, arguments: impl IntoIterator<Item = OsString>) -> Self {
-        self.arguments = Some(arguments.into_iter().collect());
-        self
-    }
-
-    /// How modules call each other's functions; [`Linkage::Direct`] by default.
-    #[must_use]
-    pub fn linkage(mut self, linkage: Linkage) -> Self {
-        self.linkage = linkage;
-        self
-    }
-
-    /// The layout of stubs. By default [`Slot::Inline`], or [`Slot::Split`] where code is in
-    /// [private](Protection::Private) memory, which allows no other.
-    #[must_use]
-    pub fn slot(mut self, slot: Slot) -> Self {
-        self.slot = Some(slot);
-        self
-    }
-
-    /// Whether objects call their own functions directly: faster by the stub's jump, but then a function can be
-    /// replaced for its own object's calls only together with that object. Not by default.
-    #[must_use]
-    pub fn own_calls_directly(mut self, directly: bool) -> Self {
-        self.own_directly = directly;
-        self
-    }
-
-    /// How many superseded versions of a module are kept for a [rollback](Session::rollback); none by default.
-    #[must_use]
-    pub fn versions(mut self, versions: usize) -> Self {
-        self.versions = versions;
-        self
-    }
-
-    /// How the session knows that no thread can be in a superseded module; [`Reclaim::Epochs`] by default.
-    #[must_use]
-    pub fn reclaim(mut self, reclaim: Reclaim) -> Self {
-        self.reclaim = reclaim;
-        self
-    }
-
-    /// Called when a function is called that has no definition any more; the process is aborted if it returns. By default
-    /// the function's name goes to standard error first.
-    #[must_use]
-    pub fn on_unbound(mut self, hook: impl Fn(&UnboundCall<'_>) + Send + Sync + 'static) -> Self {
-        self.on_unbound = Some(Hook(Arc::new(hook)));
-        self
-    }
-
-    /// Makes the session. Address space is reserved by the first load.
-    #[must_use]
-    pub fn build(self) -> Session {
-        let _operation = Operation::begin();
-        let mut host = Host::default();
-        let protection = if self.gdb { Protection::Private } else { self.protection };
-        let memory = ProcessMemory::new(protection, host.library_range());
-        let arguments = Arguments::new(self.arguments.clone().unwrap_or_else(|| std::env::args_os().collect()));
-        let state = State {
-            memory,
-            unwind: UnwindTables::new(!host.has_version("libgcc_s.so", "GCC_13.0.0")),
-            host,
-            modules: BTreeMap::new(),
-            symbols: FxHashMap::default(),
-            spares: FxHashMap::default(),
-            superseded: BTreeSet::new(),
-            turn: None,
-            stubs: (self.linkage == Linkage::Stubs).then(|| self.stubs(protection)),
-            absolutes: FxHashMap::default(),
-            next_module: 0,
-            tried: Vec::new(),
-        };
-        Session {
-            state: Mutex::new(state),
-            options: self,
-            arguments,
-            fallbacks: OnceLock::new(),
-            reclaimer: Reclaimer::new(),
-            gate: Gate::default(),
-            retired: AtomicUsize::new(0),
-        }
-    }
-
-    fn stubs(&self, protection: Protection) -> Stubs {
-        let default = match protection {
-            Protection::Private => Slot::Split,
-            _ => Slot::Inline,
-        };
-        let hook = self.on_unbound.as_ref().map(|hook| Arc::clone(&hook.0));
-        Stubs::new(self.slot.unwrap_or(default), hook)
-    }
-}
+use crate::stubs::{Stubs, Version, VersionState};
+use crate::{builtins, libraries, thread_exit};
 
 /// How far behind a symbol without a size an address may be and still be said to lie in it.
 const UNSIZED_BYTES: u64 = 4096;
@@ -225,6 +32,13 @@ const UNSIZED_BYTES: u64 = 4096;
 /// last one first.
 #[derive(Debug)]
 pub struct Session {
+    inner: Arc<Inner>,
+    /// Not so for the handles by which lazy functions reach their session.
+    is_owner: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
     state: Mutex<State>,
     options: Builder,
     arguments: Arguments,
@@ -267,12 +81,30 @@ pub struct Stats {
     pub unbound_stubs: usize,
     /// Bytes of stubs.
     pub stub_bytes: u64,
+    /// Bytes of superseded modules that stay because memory may hold their addresses: see [`Exposed`](crate::Exposed).
+    pub kept_bytes: u64,
     /// Modules and stubs that were given up, those of them that have been freed, and the oldest pin, which holds the rest.
     pub reclaim: ReclaimStats,
 }
 
 impl Session {
-    /// A session with [`Protection::Strict`] and no default libraries.
+    pub(crate) fn assemble(state: State, options: Builder, arguments: Arguments) -> Self {
+        let inner = Inner {
+            state: Mutex::new(state),
+            options,
+            arguments,
+            fallbacks: OnceLock::new(),
+            reclaimer: Reclaimer::new(),
+            gate: Gate::default(),
+            retired: AtomicUsize::new(0),
+        };
+        Session {
+            inner: Arc::new(inner),
+            is_owner: true,
+        }
+    }
+
+    /// A session with [`Protection::Strict`](crate::Protection::Strict) and no default libraries.
     #[must_use]
     pub fn new() -> Self {
         Builder::default().build()
@@ -298,25 +130,56 @@ impl Session {
     /// The objects' constructors run here, and their code later, with all the powers of this process. The caller
     /// trusts it, and no thread runs it or uses its addresses once the module is unloaded or the session dropped.
     pub unsafe fn load(&self, inputs: &[Input<'_>]) -> Result<ModuleId> {
+        // SAFETY: the caller's promise.
+        let modules = unsafe { self.load_batch(&[inputs]) }?;
+        Ok(modules[0])
+    }
+
+    /// Loads objects as several modules at once, which may call each other's functions, so that each can be replaced as a
+    /// whole; their constructors have run on return, in the order of the modules.
+    ///
+    /// If one uses a variable of another, that one must not use variables of the first.
+    ///
+    /// # Errors
+    /// Those of [`load`](Session::load), and [`Error::NoStubs`] if the session was not built with
+    /// [`Linkage::Stubs`](crate::Linkage::Stubs). Nothing is loaded then.
+    ///
+    /// # Safety
+    /// As for [`load`](Session::load).
+    pub unsafe fn load_each(&self, modules: &[&[Input<'_>]]) -> Result<Vec<ModuleId>> {
+        if self.options().linkage != Linkage::Stubs {
+            return Err(Error::NoStubs);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.load_batch(modules) }
+    }
+
+    unsafe fn load_batch(&self, units: &[&[Input<'_>]]) -> Result<Vec<ModuleId>> {
         self.reclaim_some();
         let mut state = self.lock();
         // SAFETY: the caller's promise.
-        let made = unsafe { self.make(&mut state, inputs, Purpose::Load) }?;
-        let aims = state.aims_of(&made);
+        let batch = unsafe { self.make_batch(&mut state, units, Purpose::Load) }?;
+        let aims = state.aims_of_batch(&batch);
         if let Err(error) = state.aim(&aims) {
-            state.unmake(made);
+            state.unmake_batch(batch);
             return Err(error);
         }
-        let (image, finalizer) = (Arc::clone(&made.image), Arc::clone(&made.finalizer));
-        let id = state.publish_made(made);
+        let modules = state.publish_batch(batch);
+        let parts: Vec<_> = modules.iter().filter_map(|id| state.modules.get(id)).collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|module| (Arc::clone(&module.image), Arc::clone(&module.finalizer)))
+            .collect();
         // Constructors may load modules of their own.
         drop(state);
-        if self.options.finalize_at_exit {
-            finalizer.run_at_exit();
+        for (image, finalizer) in parts {
+            if self.options().finalize_at_exit {
+                finalizer.run_at_exit();
+            }
+            // SAFETY: the image is ready to run, and the caller trusts the code.
+            unsafe { run::construct(&image, &self.inner.arguments) };
         }
-        // SAFETY: the image is ready to run, and the caller trusts the code.
-        unsafe { run::construct(&image, &self.arguments) };
-        Ok(id)
+        Ok(modules)
     }
 
     /// Links objects as [`load`](Session::load) would, and gives the memory back: nothing runs, and nothing is defined.
@@ -333,26 +196,26 @@ impl Session {
         let options = Options {
             detail,
             trace: true,
-            limits: self.options.limits,
+            limits: self.inner.options.limits,
             ..Options::default()
         };
-        let (image, _, outcome) = self.link(&mut state, inputs, &options, Purpose::Load)?;
-        state.remove_added(&outcome);
+        let (image, _, outcome) = self.link(&mut state, inputs, &options, Purpose::Load, &Pending::default())?;
+        state.remove_unheard(&outcome.added);
         state.release(&image);
         state.check_duplicates(&image)?;
         Ok(image)
     }
 
     pub(crate) fn link_options(&self) -> Options {
-        let detail = if self.options.gdb || self.options.perf {
+        let detail = if self.inner.options.gdb || self.inner.options.perf {
             Detail::Full
         } else {
-            self.options.detail
+            self.inner.options.detail
         };
         Options {
             detail,
-            debug: self.options.gdb,
-            limits: self.options.limits,
+            debug: self.inner.options.gdb,
+            limits: self.inner.options.limits,
             ..Options::default()
         }
     }
@@ -364,6 +227,7 @@ impl Session {
         inputs: &[Input<'_>],
         options: &Options,
         purpose: Purpose<'_>,
+        pending: &Pending,
     ) -> Result<(Image, Vec<ModuleId>, Outcome)> {
         let State {
             memory,
@@ -375,11 +239,12 @@ impl Session {
             modules,
             ..
         } = &mut *state;
-        let own_directly = self.options.own_directly;
+        let own_directly = self.inner.options.own_directly;
         let rebinding = stubs.as_mut().map(|stubs| Rebinding {
             stubs,
             modules,
             purpose,
+            pending,
             own_directly,
             outcome: Outcome::default(),
         });
@@ -388,11 +253,11 @@ impl Session {
             symbols,
             absolutes,
             tried,
-            defaults: self.options.default_libraries,
+            defaults: self.inner.options.default_libraries,
             uses: Vec::new(),
             rebinding,
         };
-        let fallbacks = || self.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
+        let fallbacks = || self.inner.fallbacks.get_or_init(|| self.open_fallbacks()).as_slice();
         let linked = restub_loader::link(inputs, fallbacks, &mut binder, memory, options);
         let mut uses = binder.uses;
         uses.sort_unstable();
@@ -403,7 +268,7 @@ impl Session {
         let image = match linked {
             Ok(image) => image,
             Err(error) => {
-                state.remove_added(&outcome);
+                state.remove_unheard(&outcome.added);
                 return Err(match outcome.refusals.is_empty() {
                     true => error.into(),
                     false => Error::Refused(outcome.refusals),
@@ -411,7 +276,7 @@ impl Session {
             }
         };
         if let Err(error) = state.add_stubs(&image, &mut outcome) {
-            state.remove_added(&outcome);
+            state.remove_unheard(&outcome.added);
             state.release(&image);
             return Err(error);
         }
@@ -421,84 +286,10 @@ impl Session {
 
     fn open_fallbacks(&self) -> Vec<Input<'static>> {
         let mut archives = vec![builtins::archive()];
-        if self.options.default_libraries {
+        if self.inner.options.default_libraries {
             archives.extend(libraries::runtime_archives());
         }
         archives
-    }
-
-    /// Unloads a module: its destructors run, and its memory is freed.
-    ///
-    /// # Errors
-    /// [`Error::InUse`] names the modules that are bound to it; they have to go first.
-    ///
-    /// # Safety
-    /// No thread runs code of the module or will return to it, nobody uses its addresses any more, and no thread still
-    /// has a thread-local object of the module whose destructor runs when the thread ends.
-    pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
-        let _turn = self.turn()?;
-        let mut state = self.lock();
-        let Some(found) = state.modules.get(&module) else {
-            return Err(Error::NoSuchModule);
-        };
-        let mut users = if found.users > 0 {
-            state.user_names(module)
-        } else {
-            Vec::new()
-        };
-        let aims = state.aims_without(module);
-        for (function, _) in aims.iter().filter(|(_, next)| next.is_none()) {
-            users.extend(state.callers(*function, &BTreeSet::from([module])));
-        }
-        if !users.is_empty() {
-            users.sort_unstable();
-            users.dedup();
-            let module = found.name();
-            return Err(Error::InUse { module, users });
-        }
-        state.aim(&aims)?;
-        if state.stubs.is_some() {
-            return self.unload_stubbed(state, module);
-        }
-        let Some(removed) = state.withdraw(module) else {
-            return Err(Error::NoSuchModule);
-        };
-        // Destructors may use the session.
-        drop(state);
-        // SAFETY: the image is in memory until `discard`, and the author's code was trusted at the load.
-        unsafe { removed.finalizer.run() };
-        drop(removed.debugger);
-        self.lock().discard(&removed.image);
-        Ok(())
-    }
-
-    /// Gives a module up, with what is only there for it. Destructors run here, and the memory is freed when no thread
-    /// can be in it.
-    fn unload_stubbed(&self, mut state: Locked<'_>, module: ModuleId) -> Result<()> {
-        let names = state.names_of(module);
-        let uses = state
-            .modules
-            .get(&module)
-            .map_or_else(Vec::new, |module| module.uses.clone());
-        let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
-        self.give_up(&mut state, module);
-        // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
-        for id in uses {
-            if let Some(stubbed) = state.stubbed_mut(id)
-                && stubbed.is_superseded
-            {
-                stubbed.is_held = false;
-            }
-        }
-        self.retire_superseded(&mut state, module);
-        self.remove_stubs(&mut state, &names);
-        drop(state);
-        if let Some(finalizer) = finalizer {
-            // SAFETY: the image is in memory until it is reclaimed, and the author's code was trusted at the load.
-            unsafe { finalizer.run() };
-        }
-        self.reclaim_some();
-        Ok(())
     }
 
     /// The definition of a symbol.
@@ -570,8 +361,8 @@ impl Session {
         Ok(unsafe {
             run::call_main(
                 *main,
-                self.arguments.count(),
-                self.arguments.pointer(),
+                self.inner.arguments.count(),
+                self.inner.arguments.pointer(),
                 run::environment(),
             )
         })
@@ -589,7 +380,7 @@ impl Session {
     /// It neither allocates nor waits, so that a signal handler may call it. While another thread loads or unloads, it
     /// finds nothing.
     pub fn function_at(&self, address: u64, found: impl FnOnce(&str, u64, &str)) -> bool {
-        let Ok(state) = self.state.try_lock() else {
+        let Ok(state) = self.inner.state.try_lock() else {
             return false;
         };
         let modules = state.modules.values().filter(|module| {
@@ -634,7 +425,8 @@ impl Session {
             stubs,
             unbound_stubs,
             stub_bytes,
-            reclaim: self.reclaimer.stats(),
+            kept_bytes: state.kept_bytes,
+            reclaim: self.inner.reclaimer.stats(),
         }
     }
 
@@ -660,91 +452,54 @@ impl Session {
         versions
     }
 
+    /// What lazy functions hold of their session.
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    /// A handle of a session that is still there.
+    pub(crate) fn upgrade(inner: &Weak<Inner>) -> Option<Session> {
+        let inner = inner.upgrade()?;
+        Some(Session { inner, is_owner: false })
+    }
+
     pub(crate) fn reclaimer(&self) -> &Reclaimer<Retired> {
-        &self.reclaimer
+        &self.inner.reclaimer
     }
 
     pub(crate) fn gate(&self) -> &Gate {
-        &self.gate
+        &self.inner.gate
     }
 
-    pub(crate) fn reclaim(&self) -> &Reclaim {
-        &self.options.reclaim
-    }
-
-    pub(crate) fn versions(&self) -> usize {
-        self.options.versions
+    pub(crate) fn options(&self) -> &Builder {
+        &self.inner.options
     }
 
     pub(crate) fn arguments(&self) -> &Arguments {
-        &self.arguments
-    }
-
-    pub(crate) fn finalizes_at_exit(&self) -> bool {
-        self.options.finalize_at_exit
-    }
-
-    pub(crate) fn tells_gdb(&self) -> bool {
-        self.options.gdb
-    }
-
-    pub(crate) fn tells_perf(&self) -> bool {
-        self.options.perf
+        &self.inner.arguments
     }
 
     pub(crate) fn retire(&self, item: Retired, bytes: u64) {
-        self.retired.fetch_add(1, Ordering::Relaxed);
-        self.reclaimer.retire(item, bytes);
+        self.inner.retired.fetch_add(1, Ordering::Relaxed);
+        self.inner.reclaimer.retire(item, bytes);
     }
 
     pub(crate) fn has_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed) > 0
+        self.inner.retired.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn note_reclaimed(&self) {
-        self.retired.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Waits until no other thread replaces or unloads modules.
-    pub(crate) fn turn(&self) -> Result<Turn<'_>> {
-        let me = (rustix::thread::gettid().as_raw_nonzero().get(), crate::fork::count());
-        let since = Instant::now();
-        loop {
-            let mut state = self.lock();
-            match state.turn {
-                Some(turn) if turn == me => return Err(Error::Nested),
-                // A thread of the process that this one was forked from is not here to finish.
-                Some((_, forks)) if forks == me.1 => {}
-                _ => {
-                    state.turn = Some(me);
-                    return Ok(Turn { session: self });
-                }
-            }
-            drop(state);
-            std::thread::sleep(pause(since));
-        }
+        self.inner.retired.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {
         let operation = Operation::begin();
         // A panic under the lock is a bug of restub's; what it protects is changed only by complete steps.
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
         Locked {
             state,
             _operation: operation,
         }
-    }
-}
-
-/// The right to replace and unload modules.
-#[derive(Debug)]
-pub(crate) struct Turn<'session> {
-    session: &'session Session,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.session.lock().turn = None;
     }
 }
 
@@ -778,24 +533,39 @@ impl Default for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if !self.is_owner {
+            return;
+        }
         for module in self.modules().into_iter().rev() {
             let removed = self.lock().withdraw(module);
             let Some(removed) = removed else { continue };
+            if thread_exit::count(removed.image.dso_handle) > 0 {
+                self.lock().lingering.push((removed, Exposed::Free));
+                continue;
+            }
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
             drop(removed.debugger);
             self.lock().discard(&removed.image);
+        }
+        let kept = std::mem::take(&mut self.lock().kept);
+        for module in kept {
+            // SAFETY: as above.
+            unsafe { module.finalizer.run() };
+            drop(module.debugger);
+            self.lock().discard(&module.image);
         }
         // Nobody is pinned any more, unless a pin was forgotten.
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
             let collected = self.collect_without_scan();
             if collected == 0 && !self.has_retired() {
-                return;
+                break;
             }
         }
-        if self.has_retired() {
-            // What a forgotten pin holds stays registered with the unwinder, so its memory has to stay, too.
+        if self.has_retired() || !self.lock().lingering.is_empty() {
+            // What a forgotten pin holds stays registered with the unwinder, and what threads have objects of is called when
+            // they end, so the memory has to stay, too.
             self.lock().memory.leak();
         }
     }

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::memory::ProcessMemory;
 use crate::rebind::{Fate, Outcome};
+use crate::retire::Exposed;
 use crate::run::{self, Finalizer};
 use crate::stubs::{Aim, FunctionId, Stubs};
 use crate::unwind::UnwindTables;
@@ -39,6 +40,12 @@ pub(crate) struct State {
     pub(crate) spares: FxHashMap<Box<str>, Vec<Entry>>,
     /// Modules of which nothing is current any more, and that are kept all the same.
     pub(crate) superseded: BTreeSet<ModuleId>,
+    /// Modules that no thread can call any more, but of which threads have objects that are destroyed when they end.
+    pub(crate) lingering: Vec<(Module, Exposed)>,
+    /// Modules that stay because memory may hold addresses of their functions.
+    pub(crate) kept: Vec<Module>,
+    /// Bytes of these, and of constants and variables that stay without their module.
+    pub(crate) kept_bytes: u64,
     /// The thread that is replacing or unloading modules, and how often the process had forked when it began.
     pub(crate) turn: Option<(i32, u64)>,
     /// Functions that are called through stubs, if the session has them.
@@ -155,8 +162,8 @@ impl State {
     }
 
     /// Takes a module into the session, with the symbols that it defines. Stubs lead there once they are [aimed](State::aim).
-    pub(crate) fn publish(&mut self, module: Module) -> ModuleId {
-        let id = self.insert(module);
+    pub(crate) fn publish(&mut self, id: ModuleId, module: Module) {
+        self.insert(id, module);
         let image = Arc::clone(&self.modules[&id].image);
         for symbol in image
             .symbols
@@ -173,13 +180,12 @@ impl State {
                 self.spares.entry(symbol.name.clone()).or_default().push(old);
             }
         }
-        id
     }
 
     /// As [`publish`](State::publish), in a session with stubs, which have been aimed.
-    pub(crate) fn publish_stubbed(&mut self, module: Module, mut outcome: Outcome) -> ModuleId {
+    pub(crate) fn publish_stubbed(&mut self, id: ModuleId, module: Module, mut outcome: Outcome) {
         let image = Arc::clone(&module.image);
-        let id = self.insert(module);
+        self.insert(id, module);
         let mut supersedes = Vec::new();
         let mut live = 0;
         for (definition, fate) in image.definitions.iter().zip(&outcome.fates) {
@@ -246,18 +252,20 @@ impl State {
         if let Some(module) = self.modules.get_mut(&id) {
             module.stubbed = Some(Box::new(stubbed));
         }
-        id
     }
 
-    fn insert(&mut self, module: Module) -> ModuleId {
-        let id = ModuleId(self.next_module);
+    /// The name of a module to come.
+    pub(crate) fn next_id(&mut self) -> ModuleId {
         self.next_module += 1;
+        ModuleId(self.next_module - 1)
+    }
+
+    fn insert(&mut self, id: ModuleId, module: Module) {
         self.count_uses(&module, |users| *users += 1);
         self.modules.insert(id, module);
-        id
     }
 
-    fn entry(&self, id: ModuleId, image: &Image, definition: &ImageDefinition) -> Entry {
+    pub(crate) fn entry(&self, id: ModuleId, image: &Image, definition: &ImageDefinition) -> Entry {
         let function = match definition.kind {
             OwnKind::Function => self.stubs.as_ref().and_then(|stubs| stubs.id(&definition.name)),
             _ => None,
@@ -399,6 +407,11 @@ impl State {
 
     /// Frees an image that nothing knows of.
     pub(crate) fn release(&mut self, image: &Image) {
+        self.release_tls(image);
+        self.memory.free(&image.placement);
+    }
+
+    pub(crate) fn release_tls(&mut self, image: &Image) {
         if let Some(tls) = &image.tls {
             let request = TlsRequest {
                 size_bytes: tls.size_bytes,
@@ -407,7 +420,6 @@ impl State {
             };
             self.memory.free_tls(&tls.placement, &request);
         }
-        self.memory.free(&image.placement);
     }
 
     fn count_uses(&mut self, module: &Module, count: impl Fn(&mut usize)) {

@@ -10,11 +10,12 @@ use std::time::SystemTime;
 
 use restub_loader::{Memory, MemoryError, PAGE_BYTES, Placement, Reach, SegmentKind, SegmentSize, Window};
 use restub_stubs::{
-    BLOCK_BYTES, Block, FreedSlot, Handler, MemoryError as BlockError, OnUnbound, Slot, Stub, StubMemory, StubSet,
-    UnboundCall, WordStore,
+    BLOCK_BYTES, Block, FreedSlot, MemoryError as BlockError, OnUnbound, Slot, Stub, StubMemory, StubSet, UnboundCall,
+    WordStore,
 };
 use rustc_hash::FxHashMap;
 
+use crate::lazy::{LazyFunctions, LazyHook};
 use crate::state::ModuleId;
 
 /// Called when a stub without a definition is called; the process is aborted if it returns.
@@ -28,6 +29,7 @@ const LOW_END: u64 = 1 << 31;
 pub(crate) struct Stubs {
     slot: Slot,
     on_unbound: Option<UnboundHook>,
+    on_lazy_failure: Option<Arc<LazyHook>>,
     sets: Vec<NearSet>,
     records: Vec<Option<Record>>,
     free: Vec<u32>,
@@ -48,8 +50,8 @@ struct NearSet {
     /// The address of the first block; 0 before there is one.
     home: u64,
     low: bool,
-    /// Whether its functions are compiled on their first call.
-    lazy: bool,
+    /// If its stubs are those by which functions are compiled on their first call.
+    lazy: Option<Arc<LazyFunctions>>,
     set: StubSet,
 }
 
@@ -99,10 +101,11 @@ pub enum VersionState {
 pub(crate) type Aim = (FunctionId, Option<u64>);
 
 impl Stubs {
-    pub(crate) fn new(slot: Slot, on_unbound: Option<UnboundHook>) -> Self {
+    pub(crate) fn new(slot: Slot, on_unbound: Option<UnboundHook>, on_lazy_failure: Option<Arc<LazyHook>>) -> Self {
         Stubs {
             slot,
             on_unbound,
+            on_lazy_failure,
             sets: Vec::new(),
             records: Vec::new(),
             free: Vec::new(),
@@ -129,36 +132,8 @@ impl Stubs {
         if let Some(id) = self.id(name) {
             return Ok((id, false));
         }
-        self.add(name, window, memory, None).map(|id| (id, true))
-    }
-
-    /// Adds a stub. With a handler, that is what an unbound one leads to.
-    pub(crate) fn add(
-        &mut self,
-        name: &str,
-        window: Window,
-        memory: &mut dyn Memory,
-        handler: Option<Handler>,
-    ) -> Result<FunctionId, MemoryError> {
-        let set = self.set_near(window, handler);
-        let near = &mut self.sets[set];
-        let reach = match near.home {
-            _ if near.low => Reach::Low,
-            0 => Reach::Near(window.start),
-            home => Reach::Near(home),
-        };
-        let mut pages = Pages {
-            memory,
-            reach,
-            placement: None,
-        };
-        let stub = near.set.add(&mut pages, name).map_err(|error| MemoryError::System {
-            operation: "adding a stub",
-            reason: error.to_string(),
-        })?;
-        if near.home == 0 {
-            near.home = stub.address() & !(PAGE_BYTES - 1);
-        }
+        let set = self.set_near(window, None);
+        let stub = self.add(set, name, window, memory)?;
         let name: Arc<str> = name.into();
         let record = Record {
             name: Arc::clone(&name),
@@ -178,20 +153,75 @@ impl Stubs {
             }
         };
         self.by_name.insert(name, id);
-        Ok(id)
+        Ok((id, true))
     }
 
-    fn set_near(&mut self, window: Window, handler: Option<Handler>) -> usize {
+    /// Adds a stub that nothing but another stub leads to, and that has a function compiled when it is called. `entry` is
+    /// the code that asks for it.
+    pub(crate) fn take_lazy(
+        &mut self,
+        name: &str,
+        window: Window,
+        memory: &mut dyn Memory,
+        entry: u64,
+    ) -> Result<LazyStub, MemoryError> {
+        let set = self.set_near(window, Some(entry));
+        let stub = self.add(set, name, window, memory)?;
+        Ok(LazyStub { set: set as u32, stub })
+    }
+
+    /// What a lazy stub asks.
+    pub(crate) fn lazy_functions(&self, stub: LazyStub) -> Option<Arc<LazyFunctions>> {
+        self.sets[stub.set as usize].lazy.clone()
+    }
+
+    /// Gives up a lazy stub that nothing leads to any more.
+    pub(crate) fn remove_lazy(&mut self, stub: LazyStub) -> Option<(u32, FreedSlot)> {
+        let freed = self.sets[stub.set as usize].set.release(stub.stub).ok()?;
+        Some((stub.set, freed))
+    }
+
+    fn add(&mut self, set: usize, name: &str, window: Window, memory: &mut dyn Memory) -> Result<Stub, MemoryError> {
+        let near = &mut self.sets[set];
+        let reach = match near.home {
+            _ if near.low => Reach::Low,
+            0 => Reach::Near(window.start),
+            home => Reach::Near(home),
+        };
+        let mut pages = Pages {
+            memory,
+            reach,
+            placement: None,
+        };
+        let stub = near.set.add(&mut pages, name).map_err(|error| MemoryError::System {
+            operation: "adding a stub",
+            reason: error.to_string(),
+        })?;
+        if near.home == 0 {
+            near.home = stub.address() & !(PAGE_BYTES - 1);
+        }
+        Ok(stub)
+    }
+
+    /// The set of stubs that code in a window reaches. With the address of an entry, one of lazy stubs.
+    fn set_near(&mut self, window: Window, lazy_entry: Option<u64>) -> usize {
         let low = window.end <= LOW_END;
         let suits = |near: &NearSet| {
             let reached = near.home == 0 || window.reaches(near.home);
-            near.low == low && near.lazy == handler.is_some() && reached
+            near.low == low && near.lazy.is_some() == lazy_entry.is_some() && reached
         };
         if let Some(known) = self.sets.iter().position(suits) {
             return known;
         }
-        let on_unbound = match (handler, &self.on_unbound) {
-            (Some(handler), _) => OnUnbound::Resolver(handler),
+        let lazy = lazy_entry.map(|entry| (entry, Arc::new(self.lazy_functions_of_a_set())));
+        let on_unbound = match (&lazy, &self.on_unbound) {
+            (Some((entry, lazy)), _) => {
+                let lazy = Arc::clone(lazy);
+                OnUnbound::Resolve {
+                    entry: *entry,
+                    resolver: Box::new(move |call| lazy.resolve(call).unwrap_or_else(|| unknown(call))),
+                }
+            }
             (None, Some(hook)) => {
                 let hook = Arc::clone(hook);
                 OnUnbound::Hook(Box::new(move |call| hook(call)))
@@ -201,10 +231,15 @@ impl Stubs {
         self.sets.push(NearSet {
             home: 0,
             low,
-            lazy: handler.is_some(),
+            lazy: lazy.map(|(_, lazy)| lazy),
             set: StubSet::new(self.slot, on_unbound),
         });
         self.sets.len() - 1
+    }
+
+    fn lazy_functions_of_a_set(&self) -> LazyFunctions {
+        let hook = self.on_lazy_failure.clone();
+        LazyFunctions::new(hook.map(|hook| -> Box<LazyHook> { Box::new(move |failure| hook(failure)) }))
     }
 
     /// The stores that aim stubs, in this order.
@@ -244,7 +279,11 @@ impl Stubs {
 
     /// Lets later stubs have the slot of a removed one.
     pub(crate) fn reuse(&mut self, set: u32, slot: FreedSlot) {
-        self.sets[set as usize].set.reuse(slot);
+        let near = &mut self.sets[set as usize];
+        if let Some(lazy) = &near.lazy {
+            lazy.remove(slot.index());
+        }
+        near.set.reuse(slot);
     }
 
     pub(crate) fn count_callers(&mut self, called: &[FunctionId], by: i32) {
@@ -295,6 +334,33 @@ impl Stubs {
         let record = self.records[id.0 as usize].as_mut();
         record.expect("a function is in use while something names it")
     }
+}
+
+/// A stub that has a function compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LazyStub {
+    set: u32,
+    stub: Stub,
+}
+
+impl LazyStub {
+    pub(crate) fn address(self) -> u64 {
+        self.stub.address()
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.stub.index()
+    }
+}
+
+/// A lazy stub is called that has been given up: somebody held its address, which nobody gets.
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a process that nobody can return an error to"
+)]
+fn unknown(call: &UnboundCall<'_>) -> ! {
+    eprintln!("restub: {call}");
+    std::process::abort()
 }
 
 /// Memory for one block of stubs, as an image of its own.

@@ -8,6 +8,8 @@
 use std::ffi::c_void;
 use std::ptr;
 
+use rustc_hash::FxHashMap;
+
 /// Modules in a group: a throw costs a step for each group, a load or unload a copy of one.
 const GROUP_MODULES: usize = 128;
 
@@ -24,6 +26,10 @@ unsafe extern "C" {
 pub(crate) struct UnwindTables {
     grouped: bool,
     groups: Vec<Group>,
+    /// For each table its group.
+    group_of: FxHashMap<u64, usize>,
+    /// Groups with room for another table. The last one is taken first: its list is where libgcc looks first, too.
+    with_room: Vec<usize>,
 }
 
 /// The address of [`EMPTY`], those of tables, and a zero. Boxed, because libgcc keeps the address.
@@ -40,6 +46,8 @@ impl UnwindTables {
         UnwindTables {
             grouped,
             groups: Vec::new(),
+            group_of: FxHashMap::default(),
+            with_room: Vec::new(),
         }
     }
 
@@ -53,17 +61,17 @@ impl UnwindTables {
             unsafe { __register_frame(pointer(address)) };
             return;
         }
-        if self
-            .groups
-            .last()
-            .is_none_or(|group| group.tables().len() >= GROUP_MODULES)
-        {
+        let at = self.with_room.last().copied().unwrap_or_else(|| {
             self.groups.push(Group::default());
+            self.with_room.push(self.groups.len() - 1);
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
+        group.replace([group.tables(), &[address]].concat());
+        if group.is_full() {
+            self.with_room.pop();
         }
-        if let Some(last) = self.groups.last_mut() {
-            let tables = last.tables().iter().copied().chain([address]);
-            last.replace(tables.collect());
-        }
+        self.group_of.insert(address, at);
     }
 
     /// Deregisters a table that was [added](UnwindTables::add).
@@ -73,21 +81,15 @@ impl UnwindTables {
             unsafe { __deregister_frame(pointer(address)) };
             return;
         }
-        // Modules that go soon after they came are found at once.
-        let Some(at) = self.groups.iter().rposition(|group| group.tables().contains(&address)) else {
+        let Some(at) = self.group_of.remove(&address) else {
             return;
         };
-        let rest: Vec<u64> = self.groups[at]
-            .tables()
-            .iter()
-            .copied()
-            .filter(|table| *table != address)
-            .collect();
-        let empty = rest.is_empty();
-        self.groups[at].replace(rest);
-        if empty {
-            self.groups.remove(at);
+        let group = &mut self.groups[at];
+        if group.is_full() {
+            self.with_room.push(at);
         }
+        let rest = group.tables().iter().copied().filter(|table| *table != address);
+        group.replace(rest.collect());
     }
 }
 
@@ -97,6 +99,10 @@ impl Group {
             [_, tables @ .., _] => tables,
             _ => &[],
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.tables().len() == GROUP_MODULES
     }
 
     fn replace(&mut self, tables: Vec<u64>) {

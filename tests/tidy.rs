@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Each package, with the packages of restub's that it may use.
-const ARROWS: [(&str, &str, &[&str]); 5] = [
+const ARROWS: [(&str, &str, &[&str]); 6] = [
     ("asm", "asm/Cargo.toml", &[]),
     ("stubs", "stubs/Cargo.toml", &[]),
     ("loader", "loader/Cargo.toml", &["restub-asm"]),
     ("restub", "Cargo.toml", &["restub-loader", "restub-stubs", "restub-asm"]),
-    ("cli", "cli/Cargo.toml", &["restub", "restub-asm"]),
+    (
+        "process",
+        "process/Cargo.toml",
+        &["restub-loader", "restub-stubs", "restub-asm"],
+    ),
+    ("cli", "cli/Cargo.toml", &["restub", "restub-process", "restub-asm"]),
 ];
 
 /// The only files of the loader that may contain `unsafe` code.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::process_arguments::{HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments};
+
 /// Load, run, inspect and link x86-64 ELF objects
 #[derive(Debug, Parser)]
 #[command(
@@ -32,6 +34,11 @@ pub(crate) enum Command {
     Link(LinkArguments),
     Asm(AsmArguments),
     FuzzObject(FuzzObjectArguments),
+    Plan(PlanArguments),
+    Patch(PatchArguments),
+    Status(StatusArguments),
+    Revert(RevertArguments),
+    History(HistoryArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

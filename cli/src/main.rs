@@ -9,6 +9,8 @@ mod inspect;
 mod link;
 mod manual;
 mod output;
+mod process;
+mod process_arguments;
 mod report;
 mod run;
 
@@ -35,6 +37,11 @@ fn main() -> ExitCode {
         Command::Link(arguments) => link::link(&arguments),
         Command::Asm(arguments) => assemble::assemble(&arguments),
         Command::FuzzObject(arguments) => fuzz::fuzz_object(&arguments),
+        Command::Plan(arguments) => process::plan(&arguments),
+        Command::Patch(arguments) => process::patch(&arguments),
+        Command::Status(arguments) => process::status(&arguments),
+        Command::Revert(arguments) => process::revert(&arguments),
+        Command::History(arguments) => process::history(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

@@ -8,8 +8,10 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use crate::queue::{Node, Queue};
 use crate::sync::Arc;
 
-/// An epoch must advance twice before what was retired in it is free; one more for a bag that is sealed meanwhile.
-const ADVANCES: u32 = 3;
+/// So many times in a row, a collection may find nothing before it ends. An epoch must advance twice before what was
+/// retired in it is free, and once more for a bag that is sealed meanwhile; and in front of it there may be bags with
+/// nothing but the collector's own memory, of which eight are emptied each time.
+pub(crate) const IDLE_ROUNDS: u32 = 32;
 /// Ends a collection during which others retire without pause.
 const ROUNDS: u32 = 4096;
 
@@ -45,8 +47,8 @@ impl<T: Send + 'static> Epochs<T> {
     }
 
     /// Advances the epoch as far as pinned threads allow, and takes what is past its grace period. Having found `wanted`
-    /// items it looks no further.
-    pub(crate) fn collect(&self, handle: &LocalHandle, wanted: u64) -> Vec<T> {
+    /// items, or none for so many rounds, it looks no further.
+    pub(crate) fn collect(&self, handle: &LocalHandle, wanted: u64, idle_rounds: u32) -> Vec<T> {
         let mut items = Vec::new();
         let mut idle = 0;
         for _ in 0..ROUNDS {
@@ -54,7 +56,7 @@ impl<T: Send + 'static> Epochs<T> {
             let found = self.queue.drain();
             idle = if found.is_empty() { idle + 1 } else { 0 };
             items.extend(found);
-            if idle == ADVANCES || items.len() as u64 >= wanted {
+            if idle == idle_rounds || items.len() as u64 >= wanted {
                 break;
             }
         }

@@ -60,9 +60,11 @@
 
 mod epoch;
 mod error;
+mod interrupts;
 mod lazy;
 mod queue;
 mod reclaim;
+mod registry;
 mod scan;
 mod slot;
 mod sync;
@@ -72,7 +74,7 @@ mod unbound;
 
 pub use error::StubError;
 pub use lazy::{Attempt, LazyCell, Turn};
-pub use reclaim::{Amount, Guard, OldestGuard, ReclaimStats, Reclaimer};
+pub use reclaim::{Amount, Guard, HandlerGuard, OldestGuard, ReclaimStats, Reclaimer};
 pub use scan::{ScanError, ScanHit, ScanOptions, ScanReport, SilentThread, scan};
 pub use slot::{BLOCK_BYTES, Block, BlockBytes, Handler, Slot, encode_block};
 pub use table::{FreedSlot, MemoryError, Stub, StubMemory, StubSet, StubTable, TableStats, WordStore};

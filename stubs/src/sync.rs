@@ -1,7 +1,7 @@
 //! The primitives that the lock-free parts are built from, in one place so that their models can use others.
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 /// Sleeps while the word has this value, until it is woken or the limit is past. It may wake for no reason.

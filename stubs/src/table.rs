@@ -92,6 +92,13 @@ pub struct FreedSlot {
     index: u32,
 }
 
+impl FreedSlot {
+    /// The index that the stub had.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+}
+
 /// How many stubs a table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TableStats {

@@ -20,6 +20,16 @@ impl ThreadName {
             name: name.trim_end_matches('\n').to_owned(),
         }
     }
+
+    /// Makes a name from what [`current_name`] returned in that thread.
+    pub(crate) fn from_words(id: i32, words: [u64; 2]) -> Self {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        ThreadName {
+            id,
+            name: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
 }
 
 impl std::fmt::Display for ThreadName {
@@ -31,6 +41,35 @@ impl std::fmt::Display for ThreadName {
 /// The calling thread's number.
 pub(crate) fn current_id() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// The calling thread's name, zero-terminated.
+pub(crate) fn current_name() -> [u64; 2] {
+    let mut name = [0u64; 2];
+    // SAFETY: writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name
+}
+
+/// Nanoseconds since boot, on the clock by which the system dates threads.
+pub(crate) fn since_boot() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    (now.tv_sec as u64) * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Whether a thread began later than a moment [since boot](since_boot): then its number was another thread's before.
+pub(crate) fn is_younger(task: i32, moment: u64) -> bool {
+    /// The system counts hundredths of a second, whatever its own timer does.
+    const TICK_NANOS: u64 = 10_000_000;
+    /// The name in parentheses, which is the second field, may contain anything; the beginning is the 22nd.
+    const BEHIND_NAME: usize = 22 - 3;
+    let stat = fs::read_to_string(format!("/proc/self/task/{task}/stat")).unwrap_or_default();
+    let (_, fields) = stat.rsplit_once(") ").unwrap_or_default();
+    let began = fields
+        .split(' ')
+        .nth(BEHIND_NAME)
+        .and_then(|ticks| ticks.parse::<u64>().ok());
+    began.is_some_and(|ticks| ticks * TICK_NANOS > moment)
 }
 
 /// This process's number. Safe to call from a signal handler.

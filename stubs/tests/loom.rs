@@ -17,7 +17,7 @@ mod sync {
     use std::time::Duration;
 
     pub(crate) use loom::sync::Arc;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
     use loom::sync::{Condvar, Mutex};
 
     loom::lazy_static! {
@@ -49,17 +49,23 @@ mod thread {
     }
 }
 
+#[path = "../src/interrupts.rs"]
+#[allow(dead_code, reason = "the models' threads do not end with a handler running")]
+mod interrupts;
 #[path = "../src/lazy.rs"]
 #[allow(dead_code, reason = "the models enter as threads that they number themselves")]
 #[allow(unreachable_pub, reason = "the file is the crate's")]
 mod lazy;
+
 #[path = "../src/queue.rs"]
 mod queue;
 
 #[cfg(crossbeam_loom)]
 #[path = "../src/epoch.rs"]
+#[allow(dead_code, reason = "the models look for less long than the crate")]
 mod epoch;
 
+use interrupts::Interrupts;
 use lazy::{LazyCell, Turn};
 use queue::{Node, Queue};
 use sync::{Arc, AtomicU32, Ordering};
@@ -157,6 +163,40 @@ fn whoever_waited_for_a_failure_is_told_and_whoever_did_not_tries_again() {
     });
 }
 
+/// A handler calls through a word while another thread replaces what it leads to, and frees that.
+#[test]
+fn what_a_handler_calls_is_freed_after_it() {
+    bounded(|| {
+        let functions = [0, 1].map(loom::cell::UnsafeCell::new);
+        let world = Arc::new(Shared((Interrupts::default(), AtomicU32::new(0), functions)));
+        let handler = {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || {
+                let (interrupts, word, functions) = &world.0;
+                for _ in 0..2 {
+                    interrupts.enter();
+                    let function = word.load(Ordering::Relaxed) as usize;
+                    // SAFETY: what is being proved: nobody frees the function meanwhile.
+                    functions[function].with(|function| unsafe { *function });
+                    interrupts.leave();
+                }
+            })
+        };
+        let (interrupts, word, functions) = &world.0;
+        word.store(1, Ordering::Relaxed);
+        Interrupts::barrier();
+        let is_free = match interrupts.running() {
+            None => true,
+            Some(running) => interrupts.have_ended(running),
+        };
+        if is_free {
+            // SAFETY: as above.
+            functions[0].with_mut(|function| unsafe { *function = 99 });
+        }
+        handler.join().unwrap();
+    });
+}
+
 /// What the models' threads share.
 struct Shared<T>(T);
 
@@ -174,6 +214,9 @@ mod epochs {
     use super::bounded;
     use super::epoch::Epochs;
     use super::sync::{Arc, Ordering};
+
+    /// What an item needs at least: two of the epoch, and one for a bag that is sealed meanwhile.
+    const ADVANCES: u32 = 3;
 
     /// A stub and the functions that it may lead to. Freeing one writes to it: a caller that is still inside, or comes
     /// later, is a data race, which loom reports.
@@ -231,7 +274,7 @@ mod epochs {
             });
             let handle = world.epochs.register();
             world.replace(&handle, 0, 1);
-            world.free(world.epochs.collect(&handle, u64::MAX));
+            world.free(world.epochs.collect(&handle, u64::MAX, ADVANCES));
             let result = caller.join().unwrap();
             assert!(result < 2, "a freed function ran");
         });
@@ -261,7 +304,7 @@ mod epochs {
             // Release: pairs with the acquire above.
             is_exported.store(0, Ordering::Release);
             world.replace(&handle, 0, 1);
-            if !world.epochs.collect(&handle, u64::MAX).is_empty() {
+            if !world.epochs.collect(&handle, u64::MAX, ADVANCES).is_empty() {
                 // Release: pairs with the acquire above.
                 world.word.store(2, Ordering::Release);
             }

@@ -1,12 +1,16 @@
 //! Guards hold back what was retired under them, and nothing else does.
 #![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 
+mod support;
+
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use restub_stubs::{Amount, Guard, Reclaimer};
+use support::wait_until;
 
 #[test]
 fn without_guards_everything_comes_back_in_order() {
@@ -105,9 +109,211 @@ fn a_guard_that_is_never_dropped_delays_reclaim_only() {
         reclaimer.retire(i, 1);
         assert!(reclaimer.collect().is_empty());
     }
+    wait_until(|| reclaimer.stats().abandoned_threads == 1);
     let oldest = reclaimer.stats().oldest_guard.unwrap();
     assert_eq!((oldest.thread.name.as_str(), oldest.is_abandoned), ("leaver", true));
     assert_eq!(reclaimer.stats().held.items, 500);
+}
+
+#[test]
+fn guards_of_threads_that_ended_are_released_when_asked_for() {
+    let reclaimer = Arc::new(Reclaimer::<u32>::new());
+    let (pinned, release) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let leaver = Arc::clone(&reclaimer);
+    let leaves = move || {
+        for _ in 0..3 {
+            std::mem::forget(leaver.pin());
+        }
+    };
+    thread::spawn(leaves).join().unwrap();
+    let stayer = {
+        let (reclaimer, pinned, release) = (Arc::clone(&reclaimer), Arc::clone(&pinned), Arc::clone(&release));
+        thread::spawn(move || {
+            let _guard = reclaimer.pin();
+            pinned.wait();
+            release.wait();
+        })
+    };
+    pinned.wait();
+    reclaimer.retire(1, 1);
+    wait_until(|| reclaimer.stats().abandoned_threads == 1);
+    assert_eq!(reclaimer.stats().pinned_threads, 2);
+    assert_eq!(reclaimer.release_abandoned(), 1);
+    assert_eq!(reclaimer.stats().pinned_threads, 1);
+    assert!(reclaimer.collect().is_empty(), "a thread that exists has a guard");
+    assert_eq!(reclaimer.release_abandoned(), 0);
+    release.wait();
+    stayer.join().unwrap();
+    assert_eq!(reclaimer.collect(), [1]);
+}
+
+#[test]
+fn a_thread_that_is_about_to_end_keeps_its_guards() {
+    /// Dropped after the thread's list of reclaimers, which was made first.
+    struct Waits(Option<(Arc<Barrier>, Arc<Barrier>)>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let (at, end) = self.0.take().unwrap();
+            at.wait();
+            end.wait();
+        }
+    }
+    thread_local!(static LAST: RefCell<Waits> = const { RefCell::new(Waits(None)) });
+    let reclaimer = Arc::new(Reclaimer::<u32>::new());
+    let (ending, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let body = {
+        let (reclaimer, ending, end) = (Arc::clone(&reclaimer), Arc::clone(&ending), Arc::clone(&end));
+        move || {
+            LAST.with_borrow_mut(|last| last.0 = Some((ending, end)));
+            std::mem::forget(reclaimer.pin());
+        }
+    };
+    let thread = thread::spawn(body);
+    ending.wait();
+    reclaimer.retire(1, 1);
+    assert_eq!(reclaimer.release_abandoned(), 0);
+    assert!(reclaimer.collect().is_empty());
+    end.wait();
+    thread.join().unwrap();
+    wait_until(|| reclaimer.release_abandoned() == 1);
+    assert_eq!(reclaimer.collect(), [1]);
+}
+
+#[test]
+fn slots_of_ended_threads_are_used_again() {
+    let reclaimer = Arc::new(Reclaimer::<u32>::new());
+    for i in 0..200 {
+        let (abandons, reclaimer) = (i % 2 == 0, Arc::clone(&reclaimer));
+        let body = move || {
+            let guard = reclaimer.pin();
+            if abandons {
+                std::mem::forget(guard);
+            }
+        };
+        thread::spawn(body).join().unwrap();
+    }
+    wait_until(|| reclaimer.stats().abandoned_threads == 100);
+    assert_eq!(reclaimer.release_abandoned(), 100);
+    reclaimer.retire(1, 1);
+    assert_eq!(reclaimer.collect(), [1]);
+}
+
+#[test]
+fn a_thread_can_release_the_guards_that_a_jump_has_left_behind() {
+    let reclaimer = Reclaimer::new();
+    for _ in 0..3 {
+        std::mem::forget(reclaimer.pin());
+    }
+    reclaimer.retire(1, 1);
+    assert_eq!(reclaimer.release_abandoned(), 0);
+    assert!(reclaimer.collect().is_empty());
+    // SAFETY: the guards have been forgotten.
+    assert_eq!(unsafe { reclaimer.release_own() }, 3);
+    assert_eq!(reclaimer.collect(), [1]);
+    let _guard = reclaimer.pin();
+    reclaimer.retire(2, 1);
+    assert!(reclaimer.collect().is_empty(), "pinning works as before");
+}
+
+#[test]
+fn a_handlers_guard_holds_back_what_is_collected_under_it() {
+    let reclaimer = Reclaimer::new();
+    assert!(reclaimer.pin_in_handler().is_none(), "the thread is not known yet");
+    drop(reclaimer.pin());
+    let outer = reclaimer.pin_in_handler().unwrap();
+    reclaimer.retire(1, 1);
+    let inner = reclaimer.pin_in_handler().unwrap();
+    assert!(reclaimer.collect().is_empty());
+    drop(inner);
+    assert!(reclaimer.collect().is_empty());
+    drop(outer);
+    let later = reclaimer.pin_in_handler().unwrap();
+    assert_eq!(reclaimer.collect(), [1], "it was cut off before the later guard");
+    reclaimer.retire(2, 1);
+    assert!(reclaimer.collect().is_empty());
+    drop(later);
+    assert_eq!(reclaimer.collect(), [2]);
+}
+
+/// Runs a body in a child process, which has to return true there.
+fn in_child(body: impl FnOnce() -> bool) {
+    // SAFETY: the child runs the body and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let is_right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(false);
+        // SAFETY: ends the child without running what is the parent's.
+        unsafe { libc::_exit(if is_right { 42 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the child is this process's, and the pointer is to a local variable.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(libc::WEXITSTATUS(status), 42, "{status:#x}");
+}
+
+#[test]
+fn a_child_reclaims_without_its_parents_threads_and_the_parent_goes_on() {
+    let reclaimer = Arc::new(Reclaimer::<u32>::new());
+    let (pinned, release) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let holder = {
+        let (reclaimer, pinned, release) = (Arc::clone(&reclaimer), Arc::clone(&pinned), Arc::clone(&release));
+        thread::spawn(move || {
+            let _guard = reclaimer.pin();
+            pinned.wait();
+            release.wait();
+        })
+    };
+    pinned.wait();
+    reclaimer.retire(1, 1);
+    let mut own = Some(reclaimer.pin());
+    reclaimer.retire(2, 1);
+    in_child(|| {
+        // The thread that forked has kept its guard.
+        let other = Arc::clone(&reclaimer);
+        let others = thread::spawn(move || (other.collect(), other.stats())).join().unwrap();
+        let is_held = others.0.iter().all(|&item| item == 1);
+        own = None;
+        let rest = reclaimer.collect();
+        let guard = reclaimer.pin();
+        reclaimer.retire(3, 1);
+        let is_held = is_held && reclaimer.collect().is_empty();
+        drop(guard);
+        let last = reclaimer.collect();
+        others.1.pinned_threads == 1 && is_held && [others.0, rest].concat() == [1, 2] && last == [3]
+    });
+    drop(own);
+    assert!(reclaimer.collect().is_empty(), "the other thread still has its guard");
+    release.wait();
+    holder.join().unwrap();
+    assert_eq!(reclaimer.collect(), [1, 2]);
+}
+
+#[test]
+fn forking_while_others_pin_and_retire_never_blocks_the_child() {
+    let (reclaimer, stop) = (Arc::new(Reclaimer::<u32>::new()), Arc::new(AtomicBool::new(false)));
+    let busy: Vec<_> = (0..2)
+        .map(|i| {
+            let (reclaimer, stop) = (Arc::clone(&reclaimer), Arc::clone(&stop));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let _guard = reclaimer.pin();
+                    if i == 0 {
+                        reclaimer.retire(0, 1);
+                    }
+                }
+            })
+        })
+        .collect();
+    for i in 1..40 {
+        in_child(|| {
+            reclaimer.retire(i, 1);
+            reclaimer.collect().contains(&i)
+        });
+        reclaimer.collect();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for thread in busy {
+        thread.join().unwrap();
+    }
 }
 
 /// An item that reports the thread on which it is dropped.
