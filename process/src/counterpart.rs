@@ -142,9 +142,9 @@ pub(crate) fn match_all<'m>(
                 } else {
                     matched.functions.push(pair);
                 }
-            } else if let Some(refusal) = check_variable(module, object, definition, found) {
-                refusals.push(refusal);
             } else {
+                // Also where it is refused: if that is overridden, the process's variable is the one that counts.
+                refusals.extend(check_variable(module, object, definition, found));
                 matched.variables.push(pair);
             }
         }
