@@ -101,8 +101,29 @@ fn prepared(folder: &Folder, flags: &[&str]) -> Program {
     Program::start(&mut Command::new(folder.file("prog")))
 }
 
+/// Reads JSON of which every field is described.
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let described = include_str!("../JSON.md");
+    let (_, described) = described.split_once("## `restub plan --json`").expect("that part");
+    for key in keys(&value) {
+        assert!(
+            described.contains(&format!("`{key}`")),
+            "{key} is not described in JSON.md"
+        );
+    }
+    value
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| [vec![key.as_str()], keys(value)].concat())
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(keys).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[test]
@@ -145,6 +166,10 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
             .all(|f| f["entry"] == "redirected" && f["runs"] == "fix")
     );
 
+    folder.restub_ok(&["revert", &pid, "fix"]);
+    json(&folder.restub_ok(&["patch", "--json", &pid, "fix.o"]));
+    json(&folder.restub_ok(&["revert", "--json", &pid, "fix"]));
+    folder.restub_ok(&["patch", &pid, "fix.o"]);
     let text = folder.restub_ok(&["revert", &pid, "fix"]);
     assert!(text.starts_with("reverted fix, threads stopped for "), "{text}");
     assert_eq!(program.ask(), "1 1 1 wrong 0 kept 45");
@@ -159,7 +184,7 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
         .iter()
         .map(|e| e["action"].as_str().unwrap())
         .collect();
-    assert_eq!(actions, ["patch", "revert"]);
+    assert_eq!(actions, ["patch", "revert"].repeat(3));
     assert_eq!(program.ask(), "1 1 1 wrong 0 kept 46");
 }
 
