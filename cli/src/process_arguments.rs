@@ -95,11 +95,15 @@ pub(crate) enum ConsistencyArgument {
 #[command(after_help = exit_codes!("\
 Examples:
   restub status 4242
-  restub status --json 4242 | jq '.patches[].name'"))]
+  restub status --json 4242 | jq '.patches[].name'
+  restub status 4242 --symbols /tmp/patches && gdb -p 4242 -ex 'add-symbol-file /tmp/patches/fix.elf'"))]
 pub(crate) struct StatusArguments {
     /// The process's number
     #[arg(value_name = "PID")]
     pub(crate) pid: i32,
+    /// Also write an ELF file for each patch into DIR, by which gdb knows its functions (add-symbol-file)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) symbols: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

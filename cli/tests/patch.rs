@@ -115,6 +115,10 @@ fn json(text: &str) -> Value {
     value
 }
 
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().expect("a list")
+}
+
 fn keys(value: &Value) -> Vec<&str> {
     match value {
         Value::Object(fields) => fields
@@ -192,10 +196,10 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
 fn is_applied(folder: &Folder, program: &mut Program, step: u64) -> bool {
     let answer = program.ask();
     let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
-    let applied = !status["patches"].as_array().unwrap().is_empty();
+    let applied = !list(&status, "patches").is_empty();
     let versions = if applied { "2 2 2 wrong 0" } else { "1 1 1 wrong 0" };
     assert!(answer.starts_with(versions), "step {step}: applied {applied}, {answer}");
-    for function in status["functions"].as_array().unwrap() {
+    for function in list(&status, "functions") {
         assert_eq!(function["runs"] == "fix", applied, "step {step}: {function}");
         assert_ne!(function["entry"], "foreign", "step {step}: {function}");
     }
@@ -265,4 +269,67 @@ fn one_process_outlives_many_patchers_that_are_killed() {
         rounds += 1;
     }
     assert!(rounds > 10, "{rounds}");
+}
+
+#[test]
+fn gdb_names_patched_functions() {
+    let folder = Folder::new();
+    folder.write(
+        "prog.c",
+        r#"
+            #include <stdio.h>
+            #include <unistd.h>
+            __attribute__((noipa)) int outer(int (*inner)(void)) { return inner() + 1; }
+            __attribute__((noipa)) int inner(void) { return 1; }
+            int main(void) {
+                char line[16];
+                while (fgets(line, sizeof line, stdin)) { printf("%d\n", outer(inner)); fflush(stdout); }
+            }
+        "#,
+    );
+    folder.tool("gcc", &["-O2", "prog.c", "-o", "prog"]);
+    folder.write(
+        "fix.c",
+        r#"
+            #include <unistd.h>
+            __attribute__((noipa)) int outer(int (*inner)(void)) { return inner() + 2; }
+            __attribute__((noipa)) int inner(void) { for (;;) pause(); }
+        "#,
+    );
+    folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c"]);
+    let mut program = Program::start(&mut Command::new(folder.file("prog")));
+    let pid = program.pid();
+    folder.restub_ok(&["patch", &pid, "fix.o"]);
+    folder.restub_ok(&["status", &pid, "--symbols", "files"]);
+    writeln!(program.input, "?").expect("the program lives");
+    let state = format!("/proc/{pid}/syscall");
+    while !std::fs::read_to_string(&state).expect("procfs").starts_with("34 ") {
+        std::thread::yield_now();
+    }
+    let output = folder.output(
+        "gdb",
+        &[
+            "-nx",
+            "-q",
+            "-batch",
+            "-iex",
+            "set debuginfod enabled off",
+            "-p",
+            &pid,
+            "-ex",
+            "add-symbol-file files/fix.elf",
+            "-ex",
+            "bt",
+        ],
+    );
+    let (text, errors) = texts(&output);
+    let frame = |name: &str| {
+        text.lines()
+            .position(|line| line.starts_with('#') && line.contains(&format!(" in {name} ")))
+    };
+    let frames = ["inner", "outer", "main"].map(frame);
+    assert!(
+        frames.iter().all(Option::is_some) && frames.is_sorted(),
+        "{text}{errors}"
+    );
 }

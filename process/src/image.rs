@@ -272,6 +272,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             symbols: Vec::new(),
             depends: Vec::new(),
             unwind: (0, 0),
+            eh_frame: (0, 0),
         });
         Ok(())
     }

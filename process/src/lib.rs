@@ -81,6 +81,7 @@ mod report;
 mod retarget;
 mod safety;
 mod state;
+mod symbol_file;
 mod threads;
 mod unwind;
 
@@ -90,3 +91,4 @@ pub use error::{Error, Refusal, Result};
 pub use look::{history, status};
 pub use plan::{Consistency, FunctionPlan, Options, PlanReport};
 pub use report::{EntryState, Event, FunctionStatus, PatchReport, PatchStatus, RevertReport, Status};
+pub use symbol_file::{SymbolFile, symbol_files};

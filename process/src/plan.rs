@@ -349,6 +349,7 @@ impl<'s, 'a> Planner<'s, 'a> {
                 .again
                 .and_then(|id| self.registry.patch(id))
                 .map_or((unwind.0, unwind.1.len() as u64), |old| old.unwind),
+            eh_frame: linked.image.eh_frame.unwrap_or_default(),
         };
         self.writes.extend(linked.writes);
         self.registry.patches.retain(|patch| patch.id != id);
