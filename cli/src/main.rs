@@ -3,6 +3,7 @@
 mod arguments;
 mod assemble;
 mod crash;
+mod diff;
 mod files;
 mod inspect;
 mod link;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => process::status(&arguments),
         Command::Revert(arguments) => process::revert(&arguments),
         Command::History(arguments) => process::history(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

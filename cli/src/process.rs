@@ -18,7 +18,7 @@ use crate::process_arguments::{
 };
 
 /// The patch is refused.
-const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 /// Threads were in the way.
 const BUSY: u8 = 4;
 /// The process may not be traced.

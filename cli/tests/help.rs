@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::Folder;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "asm",
     "run",
     "inspect",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 11] = [
     "status",
     "revert",
     "history",
+    "diff",
     "completions",
     "man",
 ];

@@ -333,3 +333,113 @@ fn gdb_names_patched_functions() {
         "{text}{errors}"
     );
 }
+
+const BEFORE: &str = r#"
+    #include <stdio.h>
+    #include <string.h>
+    static int calls;
+    static const int weights[4] = {1, 2, 3, 4};
+    __attribute__((noipa)) static int helper(int x) { return x + ++calls; }
+    __attribute__((noipa)) int scaled(int x) { return x * weights[x & 3]; }
+    __attribute__((noipa)) int kind(int x) {
+        switch (x) { case 0: return 10; case 1: return 25; case 2: return 31; case 3: return 44; case 4: return 52; default: return 7; }
+    }
+    __attribute__((noipa)) const char *title(int x) { return x > 2 ? "many" : "few"; }
+    __attribute__((noipa)) int entry(int x) { return helper(x) + scaled(x) + kind(x) + strlen(title(x)); }
+    int main(void) {
+        char line[16];
+        while (fgets(line, sizeof line, stdin)) { printf("%d %s\n", entry(3), title(3)); fflush(stdout); }
+        return 0;
+    }
+"#;
+
+#[test]
+fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
+    let changes: [(&str, &[(&str, &str)], &[(&str, &str)]); 5] = [
+        (
+            "nothing",
+            &[("static int calls;", "\n\n/* moved */ static int calls;")],
+            &[],
+        ),
+        ("a string", &[("\"many\"", "\"a great many\"")], &[("title", "changed")]),
+        (
+            "a constant table",
+            &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
+            &[("scaled", "changed")],
+        ),
+        (
+            "a static function, and another one",
+            &[
+                ("return x + ++calls", "return x - ++calls"),
+                ("return x * weights", "return 1 + x * weights"),
+            ],
+            &[("helper", "changed"), ("scaled", "changed")],
+        ),
+        (
+            "an added function",
+            &[
+                (
+                    "__attribute__((noipa)) int entry",
+                    "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
+                ),
+                ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
+            ],
+            &[("entry", "changed"), ("extra", "added")],
+        ),
+    ];
+    for flags in [
+        &["-O2", "-fPIE"][..],
+        &["-O2", "-fPIE", "-ffunction-sections", "-fdata-sections"],
+    ] {
+        let folder = Folder::new();
+        for name in ["old", "new"] {
+            std::fs::create_dir(folder.file(name)).expect("a folder");
+        }
+        folder.write("old/prog.c", BEFORE);
+        folder.tool("gcc", &[flags, &["-c", "old/prog.c", "-o", "old.o"]].concat());
+        folder.tool("gcc", &["old.o", "-o", "old/prog"]);
+        for (what, replacements, expected) in changes {
+            let after = replacements
+                .iter()
+                .fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
+            folder.write("new/prog.c", &after);
+            folder.tool("gcc", &[flags, &["-c", "new/prog.c", "-o", "new.o"]].concat());
+            folder.tool("gcc", &["new.o", "-o", "new/prog"]);
+            let report = json(&folder.restub_ok(&["diff", "--json", "old.o", "new.o", "-o", "patch.o"]));
+            let found: Vec<(&str, &str)> = list(&report, "functions")
+                .iter()
+                .filter(|function| function["change"] != "same")
+                .map(|function| {
+                    (
+                        function["name"].as_str().expect("a name"),
+                        function["change"].as_str().expect("a change"),
+                    )
+                })
+                .collect();
+            assert_eq!(found, expected, "{what} {flags:?}: {report}");
+            if expected.is_empty() {
+                assert!(!folder.file("patch.o").exists());
+                continue;
+            }
+            let mut program = Program::start(&mut Command::new(folder.file("old/prog")));
+            let mut rebuilt = Program::start(&mut Command::new(folder.file("new/prog")));
+            folder.restub_ok(&["patch", &program.pid(), "patch.o"]);
+            // The first answers were by the old code; both programs have counted one call.
+            assert_eq!(program.ask(), rebuilt.ask(), "{what} {flags:?}");
+            let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
+            let patched = list(&status, "functions").len();
+            let changed = expected.iter().filter(|(_, change)| *change == "changed").count();
+            assert_eq!(patched, changed, "{what} {flags:?}: {status}");
+        }
+    }
+    let folder = Folder::new();
+    folder.compile("old.c", "int kept = 1; int f(void) { return kept; }", &["-O2"]);
+    folder.compile("new.c", "int kept = 2; int f(void) { return kept + 1; }", &["-O2"]);
+    let output = folder.restub(&["diff", "old.o", "new.o", "-o", "patch.o"]);
+    assert_eq!(output.status.code(), Some(3));
+    let (text, _) = texts(&output);
+    assert!(
+        text.contains("changed  f  at +") && text.contains("no patch can bring about: kept: "),
+        "{text}"
+    );
+}

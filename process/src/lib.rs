@@ -65,6 +65,7 @@ mod arena;
 mod bind;
 mod counterpart;
 mod debug_file;
+mod diff;
 mod entry;
 mod error;
 mod image;
@@ -86,6 +87,7 @@ mod threads;
 mod unwind;
 
 pub use apply::{Which, patch, plan, revert};
+pub use diff::{Change, Difference, diff};
 pub use entry::Method;
 pub use error::{Error, Refusal, Result};
 pub use look::{history, status};

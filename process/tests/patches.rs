@@ -190,7 +190,7 @@ fn what_cannot_be_applied_safely_is_refused_by_its_code() {
         .to_string();
     assert_eq!(
         error,
-        "undefined symbol gone, wanted by undefined.c.o".replace("undefined.c.o", &undefined[0].name().to_owned())
+        "undefined symbol gone, wanted by undefined.c.o".replace("undefined.c.o", undefined[0].name())
     );
     // Who knows the program may know better.
     let allowed = Options {
