@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::process_arguments::{HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments};
+use crate::process_arguments::{
+    DiffArguments, HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments,
+};
 
 /// Load, run, inspect and link x86-64 ELF objects
 #[derive(Debug, Parser)]
@@ -40,6 +42,7 @@ pub(crate) enum Command {
     Status(StatusArguments),
     Revert(RevertArguments),
     History(HistoryArguments),
+    Diff(DiffArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
