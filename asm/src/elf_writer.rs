@@ -18,6 +18,8 @@ const SHN_COMMON: u16 = 0xfff2;
 const SHN_LORESERVE: usize = 0xff00;
 const SHN_XINDEX: u16 = 0xffff;
 const HEADER_BYTES: usize = 64;
+/// Symbols set to symbols set to symbols, and so on.
+const LONGEST_CHAIN: usize = 64;
 
 /// One section header.
 #[derive(Default)]
@@ -210,6 +212,15 @@ impl Writer<'_> {
             }
         }
         for id in self.unit.symbols.ids() {
+            let symbol = self.unit.symbols.get(id);
+            if matches!(symbol.place, Place::Equal(_))
+                && !symbol.weakref
+                && let Ok(Resolved::Symbol(other, _)) = self.unit.resolve_symbol(id)
+            {
+                self.unit.symbols.get_mut(other).used = true;
+            }
+        }
+        for id in self.unit.symbols.ids() {
             if self.is_local(id) && self.is_listed(id) {
                 self.add_symbol(id, 0);
             }
@@ -255,9 +266,17 @@ impl Writer<'_> {
             return false;
         }
         match symbol.place {
+            // Other spellings.
+            Place::Register(_) => false,
+            Place::Equal(_) if self.spells_another(id) => false,
             Place::Undefined => symbol.used || matches!(symbol.binding, Binding::Global | Binding::Weak),
             _ => true,
         }
+    }
+
+    /// Whether a symbol is set to one that is not defined here.
+    fn spells_another(&self, id: SymbolId) -> bool {
+        matches!(self.unit.resolve_symbol(id), Ok(Resolved::Symbol(..)))
     }
 
     fn add_symbol(&mut self, id: SymbolId, default_binding: u8) {
@@ -322,16 +341,18 @@ impl Writer<'_> {
     /// What `.size` said; a symbol set to another has the other's unless it has its own.
     fn size_of(&self, symbol: &Symbol) -> Value {
         let symbols = &self.unit.symbols;
-        let mut size = symbol.size;
-        if let Place::Equal(value) = symbol.place
-            && size == ValueId::default()
-        {
+        let mut symbol = symbol;
+        for _ in 0..LONGEST_CHAIN {
+            let Place::Equal(value) = symbol.place else {
+                break;
+            };
             let value = symbols.value(value);
-            if value.minus == 0 && value.plus != 0 {
-                size = symbols.get(value.plus).size;
+            if symbol.size != ValueId::default() || value.minus != 0 || value.plus == 0 {
+                break;
             }
+            symbol = symbols.get(value.plus);
         }
-        *symbols.value(size)
+        *symbols.value(symbol.size)
     }
 
     fn finish(mut self, groups: &[GroupSection]) -> Vec<u8> {

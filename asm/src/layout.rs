@@ -227,7 +227,9 @@ impl Unit {
             let symbol = self.symbols.get(value.plus);
             let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique)
                 || symbol.kind == elf::STT_GNU_IFUNC;
-            if value.plus != 0 && exported && !local {
+            let spells_another = matches!(symbol.place, Place::Equal(_))
+                && matches!(self.resolve_symbol(value.plus), Ok(Resolved::Symbol(..)));
+            if value.plus != 0 && exported && !local && !spells_another {
                 return self.relocation(fix, value.plus, value.addend, after - position as i64, relative);
             }
         }

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::reg::Reg;
+
 /// A symbol's number; 0 is none.
 pub(crate) type SymbolId = u32;
 /// A section's number.
@@ -197,6 +199,8 @@ pub(crate) enum Place {
         size: u64,
         align: u64,
     },
+    /// Another name of a register.
+    Register(Reg),
 }
 
 /// STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE.

@@ -371,15 +371,18 @@ impl Assembler<'_> {
         }
         let files = core::mem::take(&mut self.lines.files);
         put_uleb(out, files.len() as u64);
+        // File 0 is file 1 where nobody stated it, and has its string.
+        let doubled = files.first().is_some_and(|file| file.name.is_none());
+        let mut first = None;
         for (number, file) in files.iter().enumerate() {
-            // File 0 is file 1 again where nobody stated it.
-            let stated = if number == 0 && file.name.is_none() {
-                files.get(1).unwrap_or(file)
-            } else {
-                file
-            };
-            let name = stated.name.clone().unwrap_or_default();
-            self.line_string(id, strings, out, &name);
+            let stated = if number == 0 && doubled { files.get(1).unwrap_or(file) } else { file };
+            match first {
+                Some(label) if number == 1 && doubled => self.line_string_again(id, label, out),
+                _ => {
+                    let name = stated.name.clone().unwrap_or_default();
+                    first = Some(self.line_string(id, strings, out, &name));
+                }
+            }
             put_uleb(out, stated.dir as u64);
             if with_md5 {
                 out.extend(stated.md5.unwrap_or(0).to_le_bytes());
@@ -389,7 +392,7 @@ impl Assembler<'_> {
     }
 
     /// A string of `.debug_line_str` and its offset here.
-    fn line_string(&mut self, id: SectionId, strings: SectionId, out: &mut Vec<u8>, text: &[u8]) {
+    fn line_string(&mut self, id: SectionId, strings: SectionId, out: &mut Vec<u8>, text: &[u8]) -> SymbolId {
         let section = &mut self.unit.sections[strings as usize];
         let place = Place::Label {
             section: strings,
@@ -399,6 +402,11 @@ impl Assembler<'_> {
         section.bytes.extend_from_slice(text);
         section.bytes.push(0);
         let label = self.unit.symbols.anonymous(place);
+        self.line_string_again(id, label, out);
+        label
+    }
+
+    fn line_string_again(&mut self, id: SectionId, label: SymbolId, out: &mut Vec<u8>) {
         let line = &mut self.unit.sections[id as usize];
         line.fixes.push(fix(out.len(), label, 4));
         out.extend([0; 4]);

@@ -175,6 +175,12 @@ pub(crate) struct Assembler<'o> {
     conditions: Vec<macros::Condition>,
     macros: FxHashMap<Vec<u8>, Rc<macros::Macro>>,
     macro_count: u64,
+    /// `.altmacro`
+    alternate: bool,
+    /// Labels of `LOCAL` so far.
+    local_count: u64,
+    /// There are symbols that are other names of registers.
+    has_aliases: bool,
     memo: memo::Memo,
     /// Names of symbols and macros read so far: what a statement means depends on them.
     names_read: u64,
@@ -225,6 +231,9 @@ impl<'o> Assembler<'o> {
             conditions: Vec::new(),
             macros: FxHashMap::default(),
             macro_count: 0,
+            alternate: false,
+            local_count: 0,
+            has_aliases: false,
             memo: memo::Memo::new(),
             names_read: 0,
             known_len: 0,
@@ -530,6 +539,11 @@ impl<'o> Assembler<'o> {
         let value = self.unit.fold(&value, 0).unwrap_or(value);
         if value.plus == id || value.minus == id {
             return fail("a symbol cannot be set to itself");
+        }
+        if let Some(reg) = self.as_register(&value) {
+            self.has_aliases = true;
+            self.unit.symbols.get_mut(id).place = Place::Register(reg);
+            return Ok(());
         }
         let symbol = self.unit.symbols.get_mut(id);
         match symbol.place {
