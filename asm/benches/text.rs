@@ -48,7 +48,10 @@ fn main() -> Result<(), String> {
     } else {
         arguments.into_iter().map(|file| (file.clone(), file.into())).collect()
     };
-    println!("{:18} {:9} {:>8} {:>8} {:>6} {:>7} {:>8} {:>7}", "", "", "CPU ms", "ns/line", "MB/s", "times", "peak MB", "/source");
+    println!(
+        "{:18} {:9} {:>8} {:>8} {:>6} {:>7} {:>8} {:>7}",
+        "", "", "CPU ms", "ns/line", "MB/s", "times", "peak MB", "/source"
+    );
     for (name, path) in sources {
         compare(&name, &path, rounds)?;
     }
@@ -90,7 +93,11 @@ fn compare(name: &str, path: &Path, rounds: usize) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let plain = folder.path().join("plain.s");
     let kept = text.split_inclusive(|&byte| byte == b'\n');
-    let kept: Vec<u8> = kept.filter(|line| !line.trim_ascii().starts_with(b".addrsig")).flatten().copied().collect();
+    let kept: Vec<u8> = kept
+        .filter(|line| !line.trim_ascii().starts_with(b".addrsig"))
+        .flatten()
+        .copied()
+        .collect();
     std::fs::write(&plain, kept).map_err(|e| e.to_string())?;
     let output = folder.path().join("output.o");
     let ours = std::env::current_exe().map_err(|e| e.to_string())?;
@@ -107,7 +114,12 @@ fn compare(name: &str, path: &Path, rounds: usize) -> Result<(), String> {
     let peers: [(&str, &Path, &[&str], &Path); 3] = [
         ("restub", &ours, &[ASSEMBLE], path),
         ("GNU as", Path::new("as"), &[], &plain),
-        ("llvm-mc", Path::new("llvm-mc-19"), &["-triple=x86_64-linux-gnu", "-filetype=obj"], path),
+        (
+            "llvm-mc",
+            Path::new("llvm-mc-19"),
+            &["-triple=x86_64-linux-gnu", "-filetype=obj"],
+            path,
+        ),
     ];
     let mut costs: Vec<Vec<Cost>> = peers.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {

@@ -134,7 +134,10 @@ impl Walk {
             step.store(&mut section.items);
         }
         // The alignments are still among the steps, in their order.
-        let mut alignments = self.steps.iter().filter(|step| matches!(step.kind, StepKind::Align { .. }));
+        let mut alignments = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.kind, StepKind::Align { .. }));
         section.growth = Vec::with_capacity(section.items.len() + 1);
         let mut grown = 0;
         section.growth.push(0);

@@ -301,7 +301,8 @@ impl Unit {
     }
 
     /// The section symbol with the label's offset, or the label itself where that would change the meaning: in
-    /// mergeable sections (an addend there selects another string) and thread-local ones.
+    /// mergeable sections (an addend there selects another string), thread-local ones, and those of COMDAT groups
+    /// (the linker may take another file's, which is laid out otherwise).
     fn target_of(
         &self,
         symbol: SymbolId,
@@ -310,9 +311,17 @@ impl Unit {
         addend: i64,
         relative: bool,
     ) -> (Target, i64) {
-        let flags = self.sections[section as usize].flags;
-        let keep =
-            symbol != 0 && (flags & elf::SHF_TLS != 0 || (flags & elf::SHF_MERGE != 0 && (relative || addend != 0)));
+        let home = &self.sections[section as usize];
+        let flags = home.flags;
+        let named = |symbol| {
+            let name = self.symbols.name(symbol);
+            !name.is_empty() && !name.starts_with(b".L")
+        };
+        let comdat = home.group.as_ref().is_some_and(|group| group.comdat) || home.name.starts_with(b".gnu.linkonce");
+        let keep = symbol != 0
+            && (flags & elf::SHF_TLS != 0
+                || (flags & elf::SHF_MERGE != 0 && (relative || addend != 0))
+                || (comdat && named(symbol)));
         match self.label_behind(symbol) {
             Some((label, label_offset)) if keep => (Target::Symbol(label), offset - label_offset),
             _ => (Target::Section(section), offset),

@@ -88,4 +88,4 @@ pub use error::EncodeError;
 pub use inst::{Hints, Inst, Prefixes, Rounding, Syntax};
 pub use operand::{DispSize, Imm, Mem, Operand, Symbolic};
 pub use row::Mnemonic;
-pub use text::{Diagnostic, Errors, Options, assemble};
+pub use text::{Diagnostic, Errors, Options, assemble, assemble_with_listing};

@@ -80,7 +80,11 @@ impl Unit {
 
     /// Walks over sections whose items depend on values, until nothing changes.
     fn relax_values(&mut self, sections: &[SectionId]) {
-        let passes = if self.depend_on_each_other(sections) { MOST_PASSES } else { 1 };
+        let passes = if self.depend_on_each_other(sections) {
+            MOST_PASSES
+        } else {
+            1
+        };
         for _ in 0..passes {
             let mut changed = false;
             for &id in sections {

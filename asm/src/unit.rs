@@ -121,8 +121,7 @@ impl Unit {
             0 => return Ok(Self::plus(plus, value.addend)),
             id => self.symbol_at_depth(id, depth + 1)?,
         };
-        Self::subtract(plus, minus)
-            .map(|difference| Self::plus(difference, value.addend))
+        Self::subtract(plus, minus).map(|difference| Self::plus(difference, value.addend))
     }
 
     fn plus(value: Resolved, addend: i64) -> Resolved {

@@ -242,7 +242,8 @@ impl Assembler<'_> {
 impl Frame {
     /// How many instructions from the start belong to the CIE: those before the first advance or saved state.
     fn initial_ops(&self) -> usize {
-        let stops = |(spot, op): &(Spot, Op)| *spot != self.start || matches!(op, Op::Remember | Op::Escape(_) | Op::Label(_));
+        let stops =
+            |(spot, op): &(Spot, Op)| *spot != self.start || matches!(op, Op::Remember | Op::Escape(_) | Op::Label(_));
         self.ops.iter().position(stops).unwrap_or(self.ops.len())
     }
 }

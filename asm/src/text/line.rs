@@ -3,8 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::frames::{put_sleb, put_uleb};
 use super::cursor::Cursor;
+use super::frames::{put_sleb, put_uleb};
 use super::{Assembler, Fail, fail, string};
 use crate::encode::FixupKind;
 use crate::section::{Fix, Section, elf};
@@ -287,7 +287,11 @@ impl Assembler<'_> {
         let id = self.find_or_make(b".debug_line", 0, 0);
         let start = self.unit.sections[id as usize].bytes.len();
         let mut out = core::mem::take(&mut self.unit.sections[id as usize].bytes);
-        let version: u16 = if self.lines.version5 || self.options.dwarf5 { 5 } else { 3 };
+        let version: u16 = if self.lines.version5 || self.options.dwarf5 {
+            5
+        } else {
+            3
+        };
         out.extend([0; 4]);
         out.extend(version.to_le_bytes());
         if version == 5 {
@@ -375,7 +379,11 @@ impl Assembler<'_> {
         let doubled = files.first().is_some_and(|file| file.name.is_none());
         let mut first = None;
         for (number, file) in files.iter().enumerate() {
-            let stated = if number == 0 && doubled { files.get(1).unwrap_or(file) } else { file };
+            let stated = if number == 0 && doubled {
+                files.get(1).unwrap_or(file)
+            } else {
+                file
+            };
             match first {
                 Some(label) if number == 1 && doubled => self.line_string_again(id, label, out),
                 _ => {

@@ -527,7 +527,12 @@ fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64, alte
         let rest = &body[from..];
         &rest[..rest.iter().position(|&b| !part(b)).unwrap_or(rest.len())]
     };
-    let value = |name: &[u8]| names.iter().position(|known| *known == name).map(|index| &values[index]);
+    let value = |name: &[u8]| {
+        names
+            .iter()
+            .position(|known| *known == name)
+            .map(|index| &values[index])
+    };
     while at < body.len() {
         if body[at] != b'\\' {
             let name = if alternate { word(at) } else { b"" };

@@ -71,7 +71,11 @@ impl Key {
             let difference = value ^ (ONES * b'\n' as u64);
             let found = difference.wrapping_sub(ONES) & !difference & HIGH;
             let end = found.trailing_zeros() / 8;
-            *word = if found == 0 { value } else { value & ((1u64 << (end * 8)) - 1) };
+            *word = if found == 0 {
+                value
+            } else {
+                value & ((1u64 << (end * 8)) - 1)
+            };
             hash = (hash.rotate_left(5) ^ *word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             if found != 0 {
                 key.len += end as usize;

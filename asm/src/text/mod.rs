@@ -10,6 +10,7 @@ mod frames;
 mod instruction;
 mod intel;
 mod line;
+mod listing;
 mod macros;
 mod memo;
 mod sections;
@@ -105,6 +106,18 @@ impl core::error::Error for Errors {}
 pub fn assemble(source: impl AsRef<[u8]>, options: &Options) -> Result<Vec<u8>, Errors> {
     let mut assembler = Assembler::new(source.as_ref(), options);
     assembler.begin();
+    assembler.finish().map(|(object, _)| object)
+}
+
+/// As [`assemble`], with a listing: each line of the source with its number, and the offset in its section and the
+/// bytes that it became. Bytes that a linker will fill in are as they are in the object.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_with_listing(source: impl AsRef<[u8]>, options: &Options) -> Result<(Vec<u8>, String), Errors> {
+    let mut assembler = Assembler::new(source.as_ref(), options);
+    assembler.listing = Some(Vec::new());
+    assembler.begin();
     assembler.finish()
 }
 
@@ -194,6 +207,8 @@ pub(crate) struct Assembler<'o> {
     files: Vec<Vec<u8>>,
     idents: bool,
     symvers: Vec<(SymbolId, Vec<u8>)>,
+    /// What each statement became, where somebody wants to see it.
+    listing: Option<Vec<listing::Span>>,
 }
 
 impl<'o> Assembler<'o> {
@@ -244,6 +259,7 @@ impl<'o> Assembler<'o> {
             files: Vec::new(),
             idents: false,
             symvers: Vec::new(),
+            listing: None,
         }
     }
 
@@ -307,6 +323,12 @@ impl<'o> Assembler<'o> {
     /// One statement; an instruction that has been seen before is not read again.
     #[inline]
     fn remembered_statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        if self.listing.is_some() {
+            let from = self.listed_from();
+            self.statement(cursor)?;
+            self.listed_to(from);
+            return Ok(());
+        }
         let first = cursor.peek();
         if first == b'.' || !starts_name(first) {
             return self.statement(cursor);
@@ -361,9 +383,7 @@ impl<'o> Assembler<'o> {
         let source = input.and_then(|index| {
             let input = &self.inputs[index];
             let text = if index == 0 { self.source } else { &input.text };
-            let text = text
-                .split(|&b| b == b'\n')
-                .nth((line - input.first_line) as usize)?;
+            let text = text.split(|&b| b == b'\n').nth((line - input.first_line) as usize)?;
             Some(String::from_utf8_lossy(text).into_owned())
         });
         self.errors.push(Diagnostic {
@@ -562,7 +582,7 @@ impl<'o> Assembler<'o> {
     }
 
     /// Everything is read: sizes, bytes, relocations, the object.
-    fn finish(mut self) -> Result<Vec<u8>, Errors> {
+    fn finish(mut self) -> Result<(Vec<u8>, String), Errors> {
         for (number, id, line) in core::mem::take(&mut self.pending_numeric) {
             if !self.unit.symbols.get(id).is_defined() {
                 self.report_line(line, &alloc::format!("there is no label {number} behind this"));
@@ -586,11 +606,18 @@ impl<'o> Assembler<'o> {
         self.problems()?;
         let images = self.unit.images();
         self.problems()?;
+        let listing = match self.listing {
+            Some(_) => self.listing_text(&images),
+            None => String::new(),
+        };
         let written = crate::elf_writer::write(&mut self.unit, images, &self.files);
-        written.map_err(|problems| {
-            self.unit.problems = problems;
-            self.problems().err().unwrap_or(Errors(Vec::new()))
-        })
+        match written {
+            Ok(object) => Ok((object, listing)),
+            Err(problems) => {
+                self.unit.problems = problems;
+                Err(self.problems().err().unwrap_or(Errors(Vec::new())))
+            }
+        }
     }
 
     /// An undefined symbol with the name of a section is the section.

@@ -227,7 +227,16 @@ const fn hash(name: &[u8]) -> usize {
     if len < 3 {
         return 0;
     }
-    let picked = [len as u8, name[1], name[2], name[len / 2], name[len - 2], name[len - 1], 0, 0];
+    let picked = [
+        len as u8,
+        name[1],
+        name[2],
+        name[len / 2],
+        name[len - 2],
+        name[len - 1],
+        0,
+        0,
+    ];
     (u64::from_le_bytes(picked).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
 }
 

@@ -60,7 +60,12 @@ pub(crate) static C: &[Build] = &[
     build("gcc", &["-O2", "--coverage"]),
     build(
         "gcc",
-        &["-O2", "-mindirect-branch=thunk", "-mfunction-return=thunk", "-fcf-protection=none"],
+        &[
+            "-O2",
+            "-mindirect-branch=thunk",
+            "-mfunction-return=thunk",
+            "-fcf-protection=none",
+        ],
     ),
     build("gcc", &["-O2", "-fno-plt", "-fPIC"]),
     build("gcc", &["-O2", "-mno-sse4", "-mfpmath=387"]),

@@ -8,7 +8,7 @@ use object::{
     SymbolSection,
 };
 
-type File<'a> = ElfFile64<'a, Endianness>;
+pub(crate) type File<'a> = ElfFile64<'a, Endianness>;
 
 /// The most lines that are shown of one difference and side.
 const SHOWN: usize = 4;
@@ -16,7 +16,6 @@ const SHOWN: usize = 4;
 /// What there is to say about a section.
 pub(crate) struct Section<'a> {
     header: String,
-    pub(crate) flags: u64,
     pub(crate) bytes: &'a [u8],
     pub(crate) relocs: BTreeSet<Reloc<'a>>,
 }
@@ -36,7 +35,15 @@ pub(crate) fn sections<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> 
     let mut sections = BTreeMap::new();
     for section in file.sections() {
         let name = section.name().expect("a name");
-        if [".symtab", ".strtab", ".shstrtab", ".group", ".symtab_shndx", ".llvm_addrsig"].contains(&name)
+        if [
+            ".symtab",
+            ".strtab",
+            ".shstrtab",
+            ".group",
+            ".symtab_shndx",
+            ".llvm_addrsig",
+        ]
+        .contains(&name)
             || name.starts_with(".rela")
         {
             continue;
@@ -75,7 +82,6 @@ pub(crate) fn sections<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> 
         });
         let section = Section {
             header,
-            flags: sh_flags.0,
             bytes: section.data().expect("data"),
             relocs: relocs.collect(),
         };
@@ -86,11 +92,7 @@ pub(crate) fn sections<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> 
 
 fn section_name<'a>(file: &'a File<'a>, symbol: &ElfSymbol64<'a, '_>) -> &'a str {
     match symbol.section() {
-        SymbolSection::Section(index) => file
-            .section_by_index(index)
-            .expect("a section")
-            .name()
-            .expect("a name"),
+        SymbolSection::Section(index) => file.section_by_index(index).expect("a section").name().expect("a name"),
         SymbolSection::Undefined => "undefined",
         SymbolSection::Absolute => "absolute",
         SymbolSection::Common => "common",
@@ -107,7 +109,9 @@ fn target<'a>(file: &'a File<'a>, symbol: &ElfSymbol64<'a, '_>) -> &'a str {
 
 /// The named symbols, one line each.
 pub(crate) fn symbols<'a>(file: &'a File<'a>) -> BTreeSet<String> {
-    let named = file.symbols().filter(|symbol| !symbol.name().expect("a name").is_empty());
+    let named = file
+        .symbols()
+        .filter(|symbol| !symbol.name().expect("a name").is_empty());
     named
         .map(|symbol| {
             let SymbolFlags::Elf { st_info, st_other } = symbol.flags() else {
@@ -122,41 +126,25 @@ pub(crate) fn symbols<'a>(file: &'a File<'a>) -> BTreeSet<String> {
 
 /// The groups: signature, flag word, members.
 fn groups<'a>(file: &'a File<'a>) -> BTreeSet<String> {
-    file.comdats_and_groups()
-}
-
-/// Section groups, COMDAT or not.
-trait Groups {
-    fn comdats_and_groups(&self) -> BTreeSet<String>;
-}
-
-impl Groups for File<'_> {
-    fn comdats_and_groups(&self) -> BTreeSet<String> {
-        let mut groups = BTreeSet::new();
-        for section in self.sections().filter(|section| section.name() == Ok(".group")) {
-            let info = section.elf_section_header().sh_info.get(Endianness::Little);
-            let signature = self
-                .symbol_by_index(object::SymbolIndex(info as usize))
-                .expect("a symbol");
-            let words: Vec<u32> = section
-                .data()
-                .expect("data")
-                .chunks_exact(4)
-                .map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")))
-                .collect();
-            let members: BTreeSet<&str> = words[1..]
-                .iter()
-                .map(|&index| {
-                    self.section_by_index(object::SectionIndex(index as usize))
-                        .expect("a section")
-                        .name()
-                        .expect("a name")
-                })
-                .collect();
-            groups.insert(format!("{} {:#x} {members:?}", target(self, &signature), words[0]));
-        }
-        groups
+    let mut groups = BTreeSet::new();
+    for section in file.sections().filter(|section| section.name() == Ok(".group")) {
+        let info = section.elf_section_header().sh_info.get(Endianness::Little);
+        let signature = file.symbol_by_index(object::SymbolIndex(info as usize));
+        let signature = target(file, &signature.expect("a symbol"));
+        let words: Vec<u32> = section
+            .data()
+            .expect("data")
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")))
+            .collect();
+        let member = |&index: &u32| {
+            let section = file.section_by_index(object::SectionIndex(index as usize));
+            section.expect("a section").name().expect("a name").to_owned()
+        };
+        let members: BTreeSet<String> = words[1..].iter().map(member).collect();
+        groups.insert(format!("{signature} {:#x} {members:?}", words[0]));
     }
+    groups
 }
 
 pub(crate) fn parse(data: &[u8]) -> File<'_> {
@@ -188,26 +176,36 @@ fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut V
     if a.bytes != b.bytes {
         let at = a.bytes.iter().zip(b.bytes).take_while(|(a, b)| a == b).count();
         let around = |bytes: &[u8]| format!("{:02x?}", &bytes[at.saturating_sub(8)..bytes.len().min(at + 16)]);
-        out.push(format!("{name}: bytes from {at:#x}\n  ours   {}\n  theirs {}", around(a.bytes), around(b.bytes)));
+        out.push(format!(
+            "{name}: bytes from {at:#x}\n  ours   {}\n  theirs {}",
+            around(a.bytes),
+            around(b.bytes)
+        ));
     }
     if a.relocs != b.relocs {
         let text = |set: &BTreeSet<Reloc<'_>>, other: &BTreeSet<Reloc<'_>>| {
             let only = set.difference(other).take(SHOWN);
             only.map(|r| format!("{:#x}: type {} {} {:+#x}", r.offset, r.kind, r.target, r.addend))
-                .collect()
+                .collect::<Vec<_>>()
         };
-        show(&format!("{name} relocations"), &text(&a.relocs, &b.relocs), &text(&b.relocs, &a.relocs), out);
+        show(
+            &format!("{name} relocations"),
+            &text(&a.relocs, &b.relocs),
+            &text(&b.relocs, &a.relocs),
+            out,
+        );
     }
 }
 
-fn set_differences(what: &str, a: &BTreeSet<String>, b: &BTreeSet<String>, out: &mut Vec<String>) {
+pub(crate) fn set_differences(what: &str, a: &BTreeSet<String>, b: &BTreeSet<String>, out: &mut Vec<String>) {
     if a != b {
-        let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(SHOWN).cloned().collect();
+        let only =
+            |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(SHOWN).cloned().collect::<Vec<_>>();
         show(what, &only(a, b), &only(b, a), out);
     }
 }
 
-fn show(what: &str, ours: &Vec<String>, theirs: &Vec<String>, out: &mut Vec<String>) {
+fn show(what: &str, ours: &[String], theirs: &[String], out: &mut Vec<String>) {
     out.push(format!("{what}:"));
     out.extend(ours.iter().map(|line| format!("  ours   {line}")));
     out.extend(theirs.iter().map(|line| format!("  theirs {line}")));

@@ -51,14 +51,18 @@ fn trials() -> Result<Vec<Trial>, String> {
         let flags = source.build.flags.concat();
         let name = format!("{}/{}{flags}", source.name, source.build.compiler);
         let cache = Arc::clone(&cache);
-        trials.push(Trial::test(name, move || check(&assembly(&source, &cache)?, &cache, true)));
+        trials.push(Trial::test(name, move || {
+            check(&assembly(&source, &cache)?, &cache, true)
+        }));
     }
     if let Some(folder) = std::env::var_os("RESTUB_ASM_CORPUS") {
         let mut files = Vec::new();
         assembly_below(Path::new(&folder), &mut files).map_err(|e| e.to_string())?;
         for file in files {
             let cache = Arc::clone(&cache);
-            trials.push(Trial::test(file.display().to_string(), move || check(&file, &cache, false)));
+            trials.push(Trial::test(file.display().to_string(), move || {
+                check(&file, &cache, false)
+            }));
         }
     }
     Ok(trials)
@@ -117,7 +121,10 @@ fn check(path: &Path, cache: &Cache, compiled: bool) -> Result<(), Failed> {
         (Err(_), Reference::Refused(_)) if !compiled => Vec::new(),
         (Err(errors), _) => {
             let text = errors.to_string();
-            vec![format!("refused: {}", text.lines().take(9).collect::<Vec<_>>().join("\n"))]
+            vec![format!(
+                "refused: {}",
+                text.lines().take(9).collect::<Vec<_>>().join("\n")
+            )]
         }
     };
     if differences.is_empty() {

@@ -31,7 +31,13 @@ pub(crate) fn reference(path: &Path, source: &[u8], cache: &Cache) -> Result<Ref
         fs::write(&plain, without_addrsig(source)).map_err(|e| e.to_string())?;
         let mut message = String::new();
         for (dwarf, letter) in [(None, b'G'), (Some("--gdwarf-5"), b'5')] {
-            match run(Command::new("as").args(dwarf).args(&include).arg("-o").arg(file).arg(&plain)) {
+            match run(Command::new("as")
+                .args(dwarf)
+                .args(&include)
+                .arg("-o")
+                .arg(file)
+                .arg(&plain))
+            {
                 Ok(()) => return mark(file, letter),
                 Err(error) => message = error,
             }

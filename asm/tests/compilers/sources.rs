@@ -53,7 +53,11 @@ static PROGRAMS: &[Program] = &[
     Program {
         package: "libsqlite3-sys",
         builds: builds::C,
-        flags: &["-DSQLITE_ENABLE_FTS5", "-DSQLITE_ENABLE_RTREE", "-DSQLITE_ENABLE_MATH_FUNCTIONS"],
+        flags: &[
+            "-DSQLITE_ENABLE_FTS5",
+            "-DSQLITE_ENABLE_RTREE",
+            "-DSQLITE_ENABLE_MATH_FUNCTIONS",
+        ],
         files: &[("sqlite3", "sqlite3.c")],
         always: Always::Nothing,
     },
@@ -80,7 +84,12 @@ static PROGRAMS: &[Program] = &[
         package: "rquickjs-sys",
         builds: builds::C,
         flags: &["-D_GNU_SOURCE", "-DNDEBUG"],
-        files: &[("quickjs", "quickjs.c"), ("quickjs", "libregexp.c"), ("quickjs", "libunicode.c"), ("quickjs", "dtoa.c")],
+        files: &[
+            ("quickjs", "quickjs.c"),
+            ("quickjs", "libregexp.c"),
+            ("quickjs", "libunicode.c"),
+            ("quickjs", "dtoa.c"),
+        ],
         always: Always::One(&["-O2", "-masm=intel"], &["libregexp.c", "dtoa.c"]),
     },
     Program {
@@ -100,21 +109,36 @@ static PROGRAMS: &[Program] = &[
     Program {
         package: "memchr",
         builds: builds::RUST,
-        flags: &["--edition=2021", "--crate-type=lib", "--cfg=feature=\"std\"", "--cfg=feature=\"alloc\""],
+        flags: &[
+            "--edition=2021",
+            "--crate-type=lib",
+            "--cfg=feature=\"std\"",
+            "--cfg=feature=\"alloc\"",
+        ],
         files: &[("src", "lib.rs")],
         always: Always::One(&["-Copt-level=2"], &["lib.rs"]),
     },
     Program {
         package: "regex-syntax",
         builds: builds::RUST,
-        flags: &["--edition=2021", "--crate-type=lib", "--cfg=feature=\"std\"", "--cfg=feature=\"unicode\""],
+        flags: &[
+            "--edition=2021",
+            "--crate-type=lib",
+            "--cfg=feature=\"std\"",
+            "--cfg=feature=\"unicode\"",
+        ],
         files: &[("src", "lib.rs")],
         always: Always::Nothing,
     },
     Program {
         package: "object",
         builds: builds::RUST,
-        flags: &["--edition=2024", "--crate-type=lib", "--cfg=feature=\"read_core\"", "--cfg=feature=\"elf\""],
+        flags: &[
+            "--edition=2024",
+            "--crate-type=lib",
+            "--cfg=feature=\"read_core\"",
+            "--cfg=feature=\"elf\"",
+        ],
         files: &[("src", "lib.rs")],
         always: Always::Nothing,
     },
@@ -152,7 +176,11 @@ pub(crate) fn all(crates: &Crates, full: bool) -> Result<Vec<Source>, String> {
         for (below, pattern) in program.files {
             for path in matching(&folder.join(below), pattern)? {
                 let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                for build in program.builds.iter().filter(|build| full || program.always(&file, build)) {
+                for build in program
+                    .builds
+                    .iter()
+                    .filter(|build| full || program.always(&file, build))
+                {
                     let name = if program.package.is_empty() {
                         file.clone()
                     } else {
