@@ -269,7 +269,7 @@ impl Writer<'_> {
             // Other spellings.
             Place::Register(_) => false,
             Place::Equal(_) if self.spells_another(id) => false,
-            Place::Undefined => symbol.used || matches!(symbol.binding, Binding::Global | Binding::Weak),
+            Place::Undefined => symbol.used || (symbol.mentioned && symbol.binding != Binding::Weak),
             _ => true,
         }
     }

@@ -63,6 +63,7 @@ impl Assembler<'_> {
         loop {
             let name = string::name_or_quoted(cursor)?;
             let id = self.unit.symbols.intern(&name);
+            self.unit.symbols.get_mut(id).mentioned = true;
             action(self, id);
             if !cursor.eat(b',') {
                 return Ok(());
@@ -92,6 +93,7 @@ impl Assembler<'_> {
         };
         let id = self.unit.symbols.intern(&name);
         let symbol = self.unit.symbols.get_mut(id);
+        symbol.mentioned = true;
         symbol.kind = match &word[..] {
             b"function" | b"STT_FUNC" => elf::STT_FUNC,
             b"object" | b"STT_OBJECT" => elf::STT_OBJECT,
@@ -118,7 +120,9 @@ impl Assembler<'_> {
         let value = self.unit.fold(&value, 0).unwrap_or(value);
         let id = self.unit.symbols.intern(&name);
         let value = self.unit.symbols.keep(value);
-        self.unit.symbols.get_mut(id).size = value;
+        let symbol = self.unit.symbols.get_mut(id);
+        symbol.size = value;
+        symbol.mentioned = true;
         Ok(())
     }
 
