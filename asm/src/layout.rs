@@ -5,46 +5,10 @@ use alloc::vec::Vec;
 
 use crate::encode::FixupKind;
 use crate::nop;
+pub(crate) use crate::relocation::r;
 use crate::section::{Fix, ItemKind, Padding, elf};
 use crate::symbol::{Binding, Operator, Place, SectionId, SymbolId, Value};
 use crate::unit::{Resolved, Unit};
-
-/// x86-64 psABI relocation numbers (table 4.9).
-pub(crate) mod r {
-    pub(crate) const NONE: u32 = 0;
-    pub(crate) const R64: u32 = 1;
-    pub(crate) const PC32: u32 = 2;
-    pub(crate) const GOT32: u32 = 3;
-    pub(crate) const PLT32: u32 = 4;
-    pub(crate) const GOTPCREL: u32 = 9;
-    pub(crate) const R32: u32 = 10;
-    pub(crate) const R32S: u32 = 11;
-    pub(crate) const R16: u32 = 12;
-    pub(crate) const PC16: u32 = 13;
-    pub(crate) const R8: u32 = 14;
-    pub(crate) const PC8: u32 = 15;
-    pub(crate) const DTPOFF64: u32 = 17;
-    pub(crate) const TPOFF64: u32 = 18;
-    pub(crate) const TLSGD: u32 = 19;
-    pub(crate) const TLSLD: u32 = 20;
-    pub(crate) const DTPOFF32: u32 = 21;
-    pub(crate) const GOTTPOFF: u32 = 22;
-    pub(crate) const TPOFF32: u32 = 23;
-    pub(crate) const PC64: u32 = 24;
-    pub(crate) const GOTOFF64: u32 = 25;
-    pub(crate) const GOTPC32: u32 = 26;
-    pub(crate) const GOT64: u32 = 27;
-    pub(crate) const GOTPCREL64: u32 = 28;
-    pub(crate) const GOTPC64: u32 = 29;
-    pub(crate) const GOTPLT64: u32 = 30;
-    pub(crate) const PLTOFF64: u32 = 31;
-    pub(crate) const SIZE32: u32 = 32;
-    pub(crate) const SIZE64: u32 = 33;
-    pub(crate) const GOTPC32_TLSDESC: u32 = 34;
-    pub(crate) const TLSDESC_CALL: u32 = 35;
-    pub(crate) const GOTPCRELX: u32 = 41;
-    pub(crate) const REX_GOTPCRELX: u32 = 42;
-}
 
 /// What a relocation refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,6 +61,7 @@ extern crate alloc;
 
 mod builder;
 mod class;
+mod elf_file;
 mod elf_writer;
 mod encode;
 mod error;
@@ -71,6 +72,7 @@ mod nop;
 mod operand;
 pub mod reg;
 mod relax;
+mod relocation;
 mod row;
 mod rows;
 mod section;

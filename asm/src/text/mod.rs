@@ -4,12 +4,14 @@ mod att;
 mod cfi;
 mod cursor;
 mod data;
+mod diagnostic;
 mod directive;
 mod expression;
 mod frames;
 mod instruction;
 mod intel;
 mod line;
+mod line_table;
 mod listing;
 mod macros;
 mod memo;
@@ -29,6 +31,7 @@ use crate::section::{Section, elf};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
 use crate::unit::Unit;
 use cursor::{Cursor, starts_name};
+pub use diagnostic::{Diagnostic, Errors};
 
 /// How to assemble a text.
 #[derive(Clone, Debug, Default)]
@@ -44,60 +47,6 @@ pub struct Options {
     /// Line tables are of DWARF 5 even where nothing in the source asks for that, as with GNU as's `--gdwarf-5`.
     pub dwarf5: bool,
 }
-
-/// One thing wrong with the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The file's name.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1; 0 where only the line is known.
-    pub column: u32,
-    /// What is wrong.
-    pub message: String,
-    /// The line itself.
-    pub source: String,
-}
-
-impl core::fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}:{}:", self.file, self.line)?;
-        if self.column != 0 {
-            write!(f, "{}:", self.column)?;
-        }
-        write!(f, " {}", self.message)?;
-        if self.source.is_empty() {
-            return Ok(());
-        }
-        write!(f, "\n    {}", self.source)?;
-        if self.column == 0 {
-            return Ok(());
-        }
-        // Tabs stay tabs, so that the caret stands under its place.
-        let lead = self.source.chars().take(self.column as usize - 1);
-        let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        write!(f, "\n    {pad}^")
-    }
-}
-
-/// Everything wrong with a source, in the order of its lines; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(pub Vec<Diagnostic>);
-
-impl core::fmt::Display for Errors {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for (index, diagnostic) in self.0.iter().enumerate() {
-            if index != 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{diagnostic}")?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for Errors {}
 
 /// Assembles a text to an ELF relocatable object. Names and strings may be in any encoding that ASCII is a part of.
 ///
