@@ -61,16 +61,8 @@ fn file(procfs: &Procfs, patch: &PatchRecord) -> Result<Vec<u8>> {
         },
         symbols: symbols(patch),
         objects: vec![patch.name.clone()],
-        preinit: Vec::new(),
-        init: Vec::new(),
-        fini: Vec::new(),
-        ifuncs: Vec::new(),
-        eh_frame: None,
-        tls: None,
-        dso_handle: None,
         sections: sections(patch),
-        relocations: Vec::new(),
-        debug: Vec::new(),
+        ..Image::default()
     };
     let empty = Vec::new();
     Ok(elf_image(
