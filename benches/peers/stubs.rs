@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use restub_stubs::{OnUnbound, Slot, Stub, StubTable};
 use support::TwoViews;
@@ -299,7 +299,7 @@ impl Retargeter<'_> {
 /// Calls while another thread retargets what they go through. Both threads need a processor at the same time: what was
 /// measured while the other had none does not count.
 fn under_retargeting(subjects: &Subjects, rounds: usize, undisturbed: &[f64]) {
-    const ATTEMPTS: usize = 50;
+    const PATIENCE: Duration = Duration::from_secs(30);
     const AT_LEAST_EVERY: f64 = 1000.0;
     let retargeter = Retargeter {
         subjects,
@@ -310,7 +310,8 @@ fn under_retargeting(subjects: &Subjects, rounds: usize, undisturbed: &[f64]) {
     let mut measured = vec![Vec::new(); subjects.all.len()];
     thread::scope(|scope| {
         scope.spawn(|| retargeter.run());
-        for _ in 0..rounds * ATTEMPTS {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && aimed().any(|i| measured[i].len() < rounds) {
             for i in aimed().filter(|&i| measured[i].len() < rounds).collect::<Vec<_>>() {
                 let (time, every) = retargeter.time(i);
                 if every < AT_LEAST_EVERY {
