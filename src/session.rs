@@ -17,7 +17,7 @@ use crate::function::{Function, FunctionPointer};
 use crate::host::{self};
 use crate::pin::Gate;
 use crate::rebind::{Outcome, Purpose, Rebinding};
-use crate::retire::Retired;
+use crate::retire::{Exposed, Retired};
 use crate::run::{self, Arguments};
 use crate::state::{ModuleId, State};
 use crate::stubs::{Stubs, Version, VersionState};
@@ -81,6 +81,8 @@ pub struct Stats {
     pub unbound_stubs: usize,
     /// Bytes of stubs.
     pub stub_bytes: u64,
+    /// Bytes of superseded modules that stay because memory may hold their addresses: see [`Exposed`](crate::Exposed).
+    pub kept_bytes: u64,
     /// Modules and stubs that were given up, those of them that have been freed, and the oldest pin, which holds the rest.
     pub reclaim: ReclaimStats,
 }
@@ -423,6 +425,7 @@ impl Session {
             stubs,
             unbound_stubs,
             stub_bytes,
+            kept_bytes: state.kept_bytes,
             reclaim: self.inner.reclaimer.stats(),
         }
     }
@@ -537,13 +540,20 @@ impl Drop for Session {
             let removed = self.lock().withdraw(module);
             let Some(removed) = removed else { continue };
             if thread_exit::count(removed.image.dso_handle) > 0 {
-                self.lock().lingering.push(removed);
+                self.lock().lingering.push((removed, Exposed::Free));
                 continue;
             }
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
             drop(removed.debugger);
             self.lock().discard(&removed.image);
+        }
+        let kept = std::mem::take(&mut self.lock().kept);
+        for module in kept {
+            // SAFETY: as above.
+            unsafe { module.finalizer.run() };
+            drop(module.debugger);
+            self.lock().discard(&module.image);
         }
         // Nobody is pinned any more, unless a pin was forgotten.
         const ROUNDS: usize = 8;

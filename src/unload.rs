@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::builder::Linkage;
 use crate::error::{Error, Result};
 use crate::replace::pause;
+use crate::retire::Exposed;
 use crate::session::{Locked, Session};
 use crate::state::ModuleId;
 use crate::thread_exit;
@@ -72,7 +73,7 @@ impl Session {
             .get(&module)
             .map_or_else(Vec::new, |module| module.uses.clone());
         let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
-        self.give_up(&mut state, module);
+        self.give_up(&mut state, module, Exposed::Free);
         // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
         for id in uses {
             if let Some(stubbed) = state.stubbed_mut(id)

@@ -2,14 +2,22 @@
 
 mod arguments;
 mod assemble;
+mod compile;
 mod crash;
+mod diff;
 mod files;
+mod fuzz;
 mod inspect;
 mod link;
 mod manual;
 mod output;
+mod process;
+mod process_arguments;
+mod program;
 mod report;
 mod run;
+mod stamp;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -33,6 +41,13 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Link(arguments) => link::link(&arguments),
         Command::Asm(arguments) => assemble::assemble(&arguments),
+        Command::FuzzObject(arguments) => fuzz::fuzz_object(&arguments),
+        Command::Plan(arguments) => process::plan(&arguments),
+        Command::Patch(arguments) => process::patch(&arguments),
+        Command::Status(arguments) => process::status(&arguments),
+        Command::Revert(arguments) => process::revert(&arguments),
+        Command::History(arguments) => process::history(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

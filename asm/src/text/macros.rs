@@ -46,14 +46,15 @@ impl Assembler<'_> {
     }
 
     /// A statement in a branch that is not taken: only conditions matter.
-    pub(super) fn skipped_statement(&mut self, cursor: &mut Cursor<'_>) {
+    pub(super) fn skipped_statement(&mut self, cursor: &mut Cursor<'_>, input: usize) {
         if cursor.peek() == b'.' {
+            let start = cursor.pos;
             let name = cursor.name().to_ascii_lowercase();
             match &name[..] {
                 b".endif" | b".else" | b".elseif" => {
                     cursor.skip_space();
-                    if let Some(Err(error)) = self.control_directive(cursor, &name) {
-                        self.report(cursor, 0, error.message);
+                    if let Err(error) = self.directive(cursor, &name, start) {
+                        self.report(cursor, input, error.message);
                     }
                 }
                 name if name.starts_with(b".if") => {
@@ -70,63 +71,49 @@ impl Assembler<'_> {
         cursor.next_statement();
     }
 
-    pub(super) fn control_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        Some(match name {
-            b".if" | b".ifne" => self.if_number(cursor, |n| n != 0),
-            b".ifeq" => self.if_number(cursor, |n| n == 0),
-            b".ifgt" => self.if_number(cursor, |n| n > 0),
-            b".ifge" => self.if_number(cursor, |n| n >= 0),
-            b".iflt" => self.if_number(cursor, |n| n < 0),
-            b".ifle" => self.if_number(cursor, |n| n <= 0),
-            b".ifdef" => self.if_defined(cursor, true),
-            b".ifndef" | b".ifnotdef" => self.if_defined(cursor, false),
-            b".ifb" => self.if_blank(cursor, true),
-            b".ifnb" => self.if_blank(cursor, false),
-            b".ifc" | b".ifeqs" => self.if_same(cursor, true),
-            b".ifnc" | b".ifnes" => self.if_same(cursor, false),
-            b".elseif" => self.else_if(cursor),
-            b".else" => self.else_branch(),
-            b".endif" => match self.conditions.pop() {
-                Some(_) => Ok(()),
-                None => fail(".endif without .if"),
-            },
-            b".macro" => self.define_macro(cursor),
-            b".endm" | b".endr" => fail("this ends nothing"),
-            b".exitm" => {
-                cursor.pos = cursor.text.len();
-                Ok(())
-            }
-            b".purgem" => string::name_or_quoted(cursor).map(|name| {
-                self.macros.remove(&name.to_ascii_lowercase());
-            }),
-            b".rept" | b".rep" => self.repeat(cursor),
-            b".irp" => self.repeat_over(cursor, false),
-            b".irpc" => self.repeat_over(cursor, true),
-            b".include" => self.include(cursor),
-            b".err" | b".error" => {
-                let text = if cursor.at_end() {
-                    b".err".to_vec()
-                } else {
-                    string::quoted(cursor).unwrap_or_default()
-                };
-                fail(String::from_utf8_lossy(&text).into_owned())
-            }
-            b".warning" | b".print" => {
-                cursor.skip_statement();
-                Ok(())
-            }
-            b".abort" => {
-                self.stop = true;
-                fail(".abort")
-            }
-            b".end" => {
-                cursor.pos = cursor.text.len();
-                Ok(())
-            }
-            b".altmacro" => fail("the alternate macro syntax is not supported"),
-            b".noaltmacro" => Ok(()),
-            _ => return None,
-        })
+    pub(super) fn end_if(&mut self) -> Done {
+        match self.conditions.pop() {
+            Some(_) => Ok(()),
+            None => fail(".endif without .if"),
+        }
+    }
+
+    /// `.exitm`: the rest of this macro is not read.
+    pub(super) fn exit_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        cursor.pos = cursor.text.len();
+        Ok(())
+    }
+
+    /// `.end`: the rest of this text is not read.
+    pub(super) fn end(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        cursor.pos = cursor.text.len();
+        Ok(())
+    }
+
+    pub(super) fn purge_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let name = string::name_or_quoted(cursor)?;
+        self.macros.remove(&name.to_ascii_lowercase());
+        Ok(())
+    }
+
+    pub(super) fn alternate_macros(&mut self, on: bool) -> Done {
+        self.alternate = on;
+        Ok(())
+    }
+
+    pub(super) fn abort(&mut self) -> Done {
+        self.stop = true;
+        fail(".abort")
+    }
+
+    /// `.err` and `.error "text"`
+    pub(super) fn error_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let text = if cursor.at_end() {
+            b".err".to_vec()
+        } else {
+            string::quoted(cursor).unwrap_or_default()
+        };
+        fail(String::from_utf8_lossy(&text).into_owned())
     }
 
     fn push_condition(&mut self, active: bool) -> Done {
@@ -138,7 +125,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn if_number(&mut self, cursor: &mut Cursor<'_>, test: fn(i64) -> bool) -> Done {
+    pub(super) fn if_number(&mut self, cursor: &mut Cursor<'_>, test: fn(i64) -> bool) -> Done {
         match self.number(cursor) {
             Ok(number) => self.push_condition(test(number)),
             Err(error) => {
@@ -148,7 +135,7 @@ impl Assembler<'_> {
         }
     }
 
-    fn if_defined(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+    pub(super) fn if_defined(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
         let name = string::name_or_quoted(cursor)?;
         let defined = self
             .unit
@@ -158,13 +145,13 @@ impl Assembler<'_> {
         self.push_condition(defined == wanted)
     }
 
-    fn if_blank(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+    pub(super) fn if_blank(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
         let blank = cursor.rest_of_statement().is_empty();
         self.push_condition(blank == wanted)
     }
 
     /// `.ifc a,b`: the texts are the same.
-    fn if_same(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+    pub(super) fn if_same(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
         let text = cursor.rest_of_statement();
         let mut parts = text.splitn(2, |&b| b == b',');
         let strip = |text: Option<&[u8]>| {
@@ -180,7 +167,7 @@ impl Assembler<'_> {
         self.push_condition(same == wanted)
     }
 
-    fn else_if(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn else_if(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let Some(condition) = self.conditions.last().copied() else {
             return fail(".elseif without .if");
         };
@@ -199,7 +186,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn else_branch(&mut self) -> Done {
+    pub(super) fn else_branch(&mut self) -> Done {
         match self.conditions.last_mut() {
             None => fail(".else without .if"),
             Some(condition) if condition.seen_else => fail("a second .else"),
@@ -212,10 +199,11 @@ impl Assembler<'_> {
         }
     }
 
-    /// The lines up to the matching end, without it.
+    /// The statements up to the matching end, without it.
     fn body(&mut self, cursor: &mut Cursor<'_>, opens: &[&[u8]], closes: &[&[u8]]) -> Result<Vec<u8>, Fail> {
-        cursor.skip_line();
-        let start = cursor.pos.min(cursor.text.len());
+        cursor.skip_statement();
+        cursor.next_statement();
+        let start = cursor.pos;
         let mut depth = 0;
         while !cursor.is_eof() {
             let line_start = cursor.pos;
@@ -234,13 +222,14 @@ impl Assembler<'_> {
                 }
                 depth -= 1;
             }
-            cursor.skip_line();
+            cursor.skip_statement();
+            cursor.next_statement();
         }
         fail("the end of this macro or repetition is missing")
     }
 
     /// `.macro name p1, p2=default, p3:req, p4:vararg`
-    fn define_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn define_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::name_or_quoted(cursor)?.to_ascii_lowercase();
         let mut parameters = Vec::new();
         cursor.eat(b',');
@@ -272,17 +261,22 @@ impl Assembler<'_> {
             cursor.eat(b',');
         }
         let body = self.body(cursor, &[b".macro"], &[b".endm", b".endmacro"])?;
+        self.memo.clear();
         self.macros
             .insert(name.clone(), Rc::new(Macro { name, parameters, body }));
         Ok(())
     }
 
     pub(super) fn find_macro(&self, name: &[u8]) -> Option<Rc<Macro>> {
-        self.macros.get(&name.to_ascii_lowercase()[..]).cloned()
+        if name.iter().any(u8::is_ascii_uppercase) {
+            return self.macros.get(&name.to_ascii_lowercase()[..]).cloned();
+        }
+        self.macros.get(name).cloned()
     }
 
     /// Reads the arguments, and then the body with them in place.
     pub(super) fn call_macro(&mut self, cursor: &mut Cursor<'_>, body: &Macro) -> Done {
+        self.names_read += 1;
         let mut values: Vec<Option<Vec<u8>>> = body.parameters.iter().map(|_| None).collect();
         let mut position = 0;
         cursor.skip_space();
@@ -310,7 +304,7 @@ impl Assembler<'_> {
             let value = if parameter.rest {
                 cursor.rest_of_statement().to_vec()
             } else {
-                argument(cursor, true)?
+                self.argument(cursor)?
             };
             if !value.is_empty() {
                 values[index] = Some(value);
@@ -330,12 +324,51 @@ impl Assembler<'_> {
                 *value = Some(parameter.default.clone());
             }
         }
-        let names: Vec<&[u8]> = body.parameters.iter().map(|p| &p.name[..]).collect();
-        let values: Vec<Vec<u8>> = values.into_iter().flatten().collect();
-        let count = self.macro_count;
+        let mut names: Vec<&[u8]> = body.parameters.iter().map(|p| &p.name[..]).collect();
+        let mut values: Vec<Vec<u8>> = values.into_iter().flatten().collect();
+        let mut text = &body.body[..];
+        let without_locals;
+        if self.alternate {
+            without_locals = self.take_locals(text, &mut names, &mut values);
+            text = &without_locals;
+        }
+        let text = substitute(text, &names, &values, self.macro_count, self.alternate);
         self.macro_count += 1;
-        let text = substitute(&body.body, &names, &values, count);
         self.expand(text)
+    }
+
+    /// An argument of a call. In the alternate syntax `%value` is its number, and `<text>` is taken as it is.
+    fn argument(&mut self, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, Fail> {
+        cursor.skip_space();
+        match cursor.peek() {
+            b'%' if self.alternate => {
+                cursor.pos += 1;
+                Ok(alloc::format!("{}", self.number(cursor)?).into_bytes())
+            }
+            b'<' if self.alternate => angle_brackets(cursor),
+            _ => argument(cursor, true),
+        }
+    }
+
+    /// The lines without `LOCAL name, name`; those names are replaced by labels of this call's own.
+    fn take_locals<'t>(&mut self, text: &'t [u8], names: &mut Vec<&'t [u8]>, values: &mut Vec<Vec<u8>>) -> Vec<u8> {
+        let mut rest = Vec::new();
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            let mut cursor = Cursor::new(line, 0);
+            cursor.skip_space();
+            if !cursor.name().eq_ignore_ascii_case(b"local") {
+                rest.extend_from_slice(line);
+                continue;
+            }
+            while !cursor.at_end() && starts_name(cursor.peek()) {
+                names.push(cursor.name());
+                values.push(alloc::format!(".LL{:04x}", self.local_count).into_bytes());
+                self.local_count += 1;
+                cursor.eat(b',');
+            }
+            rest.push(b'\n');
+        }
+        rest
     }
 
     /// Reads a made text as if it stood here.
@@ -355,7 +388,7 @@ impl Assembler<'_> {
     }
 
     /// `.rept count`
-    fn repeat(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn repeat(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let count = self.number(cursor)?;
         let body = self.body(cursor, &[b".rept", b".rep", b".irp", b".irpc"], &[b".endr"])?;
         if count > MOST_REPEATS {
@@ -371,7 +404,7 @@ impl Assembler<'_> {
     }
 
     /// `.irp name, value, value` and `.irpc name, characters`
-    fn repeat_over(&mut self, cursor: &mut Cursor<'_>, characters: bool) -> Done {
+    pub(super) fn repeat_over(&mut self, cursor: &mut Cursor<'_>, characters: bool) -> Done {
         let name = string::name_or_quoted(cursor)?;
         cursor.eat(b',');
         let mut values = Vec::new();
@@ -384,7 +417,7 @@ impl Assembler<'_> {
             values.extend(text.iter().map(|&byte| alloc::vec![byte]));
         } else {
             while !cursor.at_end() {
-                values.push(argument(cursor, true)?);
+                values.push(self.argument(cursor)?);
                 cursor.eat(b',');
             }
         }
@@ -398,18 +431,41 @@ impl Assembler<'_> {
                 self.stop = true;
                 return fail("repetitions make too much text");
             }
-            text.extend(substitute(&body, &[&name], &[value], self.macro_count));
+            text.extend(substitute(&body, &[&name], &[value], self.macro_count, self.alternate));
         }
         self.expand(text)
     }
 
     /// `.include "file"`
-    fn include(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn include(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::quoted(cursor)?;
         let text = self.read_file(&name)?;
         self.read_input(&String::from_utf8_lossy(&name), &text);
         Ok(())
     }
+}
+
+/// `<text>`, where `!` takes the meaning from the character behind it.
+fn angle_brackets(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, Fail> {
+    let mut out = Vec::new();
+    let mut depth = 0;
+    while !cursor.is_eof() && cursor.peek() != b'\n' {
+        let byte = cursor.peek();
+        cursor.pos += 1;
+        match byte {
+            b'<' if depth == 0 => depth = 1,
+            b'>' if depth == 1 => return Ok(out),
+            b'!' => {
+                out.push(cursor.peek());
+                cursor.pos += 1;
+            }
+            _ => {
+                depth += i32::from(byte == b'<') - i32::from(byte == b'>');
+                out.push(byte);
+            }
+        }
+    }
+    fail("a `>` is expected")
 }
 
 /// One argument: up to a comma or blank outside of quotes and parentheses.
@@ -461,29 +517,53 @@ fn ends_argument(cursor: &Cursor<'_>) -> bool {
     !(operator(before) || (operator(after) && after != b'(' && after != b'-'))
 }
 
-/// The text with `\name`, `\@` and `\()` replaced.
-fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64) -> Vec<u8> {
+/// The text with `\name`, `\@` and `\()` replaced, and in the alternate syntax bare names too.
+fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64, alternate: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());
     let mut at = 0;
+    let part = |b: u8| in_name(b) && b != b'.' && b != b'$';
+    let starts = |b: u8| starts_name(b) && b != b'.' && b != b'$';
+    let word = |from: usize| {
+        let rest = &body[from..];
+        &rest[..rest.iter().position(|&b| !part(b)).unwrap_or(rest.len())]
+    };
+    let value = |name: &[u8]| {
+        names
+            .iter()
+            .position(|known| *known == name)
+            .map(|index| &values[index])
+    };
     while at < body.len() {
         if body[at] != b'\\' {
-            out.push(body[at]);
-            at += 1;
+            let name = if alternate { word(at) } else { b"" };
+            match value(name) {
+                Some(value) if starts(body[at]) => {
+                    out.extend_from_slice(value);
+                    at += name.len();
+                    // `&` joins what stands beside it.
+                    at += usize::from(body.get(at) == Some(&b'&'));
+                }
+                _ => {
+                    let len = name.len().max(1);
+                    out.extend_from_slice(&body[at..at + len]);
+                    at += len;
+                }
+            }
             continue;
         }
+        let blanks = body[at + 1..].iter().take_while(|&&b| b == b' ' || b == b'\t').count();
         match body.get(at + 1) {
             Some(b'@') => {
                 out.extend(alloc::format!("{count}").into_bytes());
                 at += 2;
             }
             Some(b'(') if body.get(at + 2) == Some(&b')') => at += 3,
-            Some(&byte) if starts_name(byte) && byte != b'.' && byte != b'$' => {
-                let mut end = at + 1;
-                while body.get(end).is_some_and(|&b| in_name(b) && b != b'.' && b != b'$') {
-                    end += 1;
-                }
-                match names.iter().position(|name| *name == &body[at + 1..end]) {
-                    Some(index) => out.extend_from_slice(&values[index]),
+            // The preprocessor may have put blanks behind the backslash.
+            Some(_) if body.get(at + 1 + blanks).is_some_and(|&b| starts(b)) => {
+                let name = word(at + 1 + blanks);
+                let end = at + 1 + blanks + name.len();
+                match value(name) {
+                    Some(value) => out.extend_from_slice(value),
                     None => out.extend_from_slice(&body[at..end]),
                 }
                 at = end;

@@ -1,0 +1,445 @@
+//! `restub plan`, `patch`, `status`, `revert` and `history` on running programs.
+
+#![allow(missing_docs, reason = "tests have names")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use support::{Folder, texts};
+
+/// Answers each line with the versions of three functions, and has a thread that calls them all the time.
+const PROGRAM: &str = r#"
+    #include <pthread.h>
+    #include <stdatomic.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <unistd.h>
+    static int kept = 40;
+    __attribute__((noipa)) int first(int x) { asm volatile("" : "+r"(x)); if (x) kept += x; return 1; }
+    __attribute__((noipa)) static int second(const char *text) { return strlen(text) == 3 ? 1 : 9; }
+    __attribute__((noipa)) int third(void) { return 1; }
+    static atomic_int wrong;
+    static void *caller(void *unused) {
+        for (;;) {
+            int a = first(0), b = second("abc"), c = third();
+            if (a < 1 || a > 2 || b < 1 || b > 2 || c < 1 || c > 2) wrong++;
+        }
+        return unused;
+    }
+    int main(void) {
+        pthread_t thread;
+        char line[16];
+        pthread_create(&thread, 0, caller, 0);
+        while (fgets(line, sizeof line, stdin)) {
+            int a = first(1), b = second("abc"), c = third();
+            printf("%d %d %d wrong %d kept %d\n", a, b, c, wrong, kept);
+            fflush(stdout);
+        }
+        return 0;
+    }
+"#;
+
+const PATCH: &str = r#"
+    #include <string.h>
+    static int kept = 40;
+    __attribute__((noipa)) int first(int x) { asm volatile("" : "+r"(x)); if (x) kept += x; return 2; }
+    __attribute__((noipa)) static int second(const char *text) { return strlen(text) == 3 ? 2 : 9; }
+    __attribute__((noipa)) int third(void) { return second("abc"); }
+"#;
+
+struct Program {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut program = Program { child, input, output };
+        // It answers once the dynamic linker has come to its end.
+        program.ask();
+        program
+    }
+
+    fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    fn ask(&mut self) -> String {
+        writeln!(self.input, "?").expect("the program lives");
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).expect("the program answers");
+        assert!(!answer.is_empty(), "the program has ended: {:?}", self.child.wait());
+        answer.trim_end().to_owned()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, running, and the patch for it.
+fn prepared(folder: &Folder, flags: &[&str]) -> Program {
+    folder.write("prog.c", PROGRAM);
+    folder.tool("gcc", &[&["-O2", "-pthread", "prog.c", "-o", "prog"], flags].concat());
+    folder.write("fix.c", PATCH);
+    folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c", "-o", "fix.o"]);
+    Program::start(&mut Command::new(folder.file("prog")))
+}
+
+/// Reads JSON of which every field is described.
+fn json(text: &str) -> Value {
+    let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let described = include_str!("../JSON.md");
+    let (_, described) = described.split_once("## `restub plan --json`").expect("that part");
+    for key in keys(&value) {
+        assert!(
+            described.contains(&format!("`{key}`")),
+            "{key} is not described in JSON.md"
+        );
+    }
+    value
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().expect("a list")
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| [vec![key.as_str()], keys(value)].concat())
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(keys).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_patch_is_planned_applied_shown_and_reverted() {
+    let folder = Folder::new();
+    let mut program = prepared(&folder, &[]);
+    let pid = program.pid();
+    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 42");
+    let plan = json(&folder.restub_ok(&["plan", "--json", &pid, "fix.o"]));
+    let names: Vec<&str> = plan["functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["second", "first", "third"]);
+    assert_eq!(
+        (&plan["name"], &plan["already_applied"]),
+        (&"fix".into(), &false.into())
+    );
+    assert_eq!(plan["kept_variables"], Value::from(vec!["kept"]));
+    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 43");
+    let status = json(&folder.restub_ok(&["status", "--json", &pid]));
+    assert_eq!(status["patched_before"], false);
+
+    let text = folder.restub_ok(&["patch", &pid, "fix.o"]);
+    assert!(
+        text.starts_with("patched fix: 3 functions, 2 threads stopped for "),
+        "{text}"
+    );
+    assert_eq!(program.ask(), "2 2 2 wrong 0 kept 44");
+    assert_eq!(folder.restub_ok(&["patch", &pid, "fix.o"]), "already applied, as fix\n");
+    let status = json(&folder.restub_ok(&["status", "--json", &pid]));
+    assert_eq!(status["patches"][0]["name"], "fix");
+    assert!(
+        status["functions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|f| f["entry"] == "redirected" && f["runs"] == "fix")
+    );
+
+    folder.restub_ok(&["revert", &pid, "fix"]);
+    json(&folder.restub_ok(&["patch", "--json", &pid, "fix.o"]));
+    json(&folder.restub_ok(&["revert", "--json", &pid, "fix"]));
+    folder.restub_ok(&["patch", &pid, "fix.o"]);
+    let text = folder.restub_ok(&["revert", &pid, "fix"]);
+    assert!(text.starts_with("reverted fix, threads stopped for "), "{text}");
+    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 45");
+    assert_eq!(folder.restub_ok(&["revert", &pid, "fix"]), "nothing to revert\n");
+    assert_eq!(folder.restub_ok(&["revert", &pid]), "nothing to revert\n");
+    let error = folder.restub_error(1, &["revert", &pid, "other"]);
+    assert_eq!(error, format!("restub: process {pid}: no patch named other\n"));
+    let history = json(&folder.restub_ok(&["history", "--json", &pid]));
+    let actions: Vec<&str> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions, ["patch", "revert"].repeat(3));
+    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 46");
+}
+
+/// Whether the patch is applied; the program and the status have to agree, and all functions with one another.
+fn is_applied(folder: &Folder, program: &mut Program, step: u64) -> bool {
+    let answer = program.ask();
+    let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
+    let applied = !list(&status, "patches").is_empty();
+    let versions = if applied { "2 2 2 wrong 0" } else { "1 1 1 wrong 0" };
+    assert!(answer.starts_with(versions), "step {step}: applied {applied}, {answer}");
+    for function in list(&status, "functions") {
+        assert_eq!(function["runs"] == "fix", applied, "step {step}: {function}");
+        assert_ne!(function["entry"], "foreign", "step {step}: {function}");
+    }
+    applied
+}
+
+/// Runs a command that is killed at a step. Gives whether it was, or came to its end before.
+fn is_killed(folder: &Folder, step: u64, command: &[&str]) -> bool {
+    let output = folder.restub(&[command, &["--kill-at-step", &step.to_string()]].concat());
+    let killed = output.status.signal() == Some(9);
+    assert!(killed || output.status.success(), "step {step}: {:?}", texts(&output));
+    killed
+}
+
+#[test]
+fn a_patcher_that_is_killed_leaves_the_process_patched_or_not() {
+    for flags in [&["-fPIE", "-pie"][..], &["-static", "-no-pie"]] {
+        let folder = Folder::new();
+        drop(prepared(&folder, flags));
+        let (mut before, mut after) = (0, 0);
+        for step in 1.. {
+            let mut program = Program::start(&mut Command::new(folder.file("prog")));
+            let pid = program.pid();
+            let killed = is_killed(&folder, step, &["patch", &pid, "fix.o"]);
+            match is_applied(&folder, &mut program, step) {
+                true => after += 1,
+                false => before += 1,
+            }
+            // Whatever is left behind is in nobody's way.
+            folder.restub_ok(&["patch", &pid, "fix.o"]);
+            assert!(is_applied(&folder, &mut program, step));
+            folder.restub_ok(&["revert", &pid]);
+            assert!(!is_applied(&folder, &mut program, step));
+            if !killed {
+                break;
+            }
+        }
+        assert!(before > 20 && after > 1, "{before} {after}");
+    }
+}
+
+#[test]
+fn one_process_outlives_many_patchers_that_are_killed() {
+    let folder = Folder::new();
+    let mut program = prepared(&folder, &[]);
+    let pid = program.pid();
+    let (mut patch_step, mut revert_step) = (1, 1);
+    let mut rounds = 0;
+    // Each round goes one step further, with what the rounds before have left behind.
+    while patch_step < 60 {
+        if !is_killed(&folder, patch_step, &["patch", &pid, "fix.o"]) {
+            patch_step = 60;
+        }
+        patch_step += 1;
+        if !is_applied(&folder, &mut program, patch_step) {
+            folder.restub_ok(&["patch", &pid, "fix.o"]);
+        }
+        if is_killed(&folder, revert_step, &["revert", &pid]) {
+            revert_step += 1;
+        } else {
+            revert_step = 1;
+        }
+        if is_applied(&folder, &mut program, revert_step) {
+            folder.restub_ok(&["revert", &pid]);
+        }
+        assert!(!is_applied(&folder, &mut program, revert_step));
+        rounds += 1;
+    }
+    assert!(rounds > 10, "{rounds}");
+}
+
+#[test]
+fn gdb_names_patched_functions() {
+    let folder = Folder::new();
+    folder.write(
+        "prog.c",
+        r#"
+            #include <stdio.h>
+            #include <unistd.h>
+            __attribute__((noipa)) int outer(int (*inner)(void)) { return inner() + 1; }
+            __attribute__((noipa)) int inner(void) { return 1; }
+            int main(void) {
+                char line[16];
+                while (fgets(line, sizeof line, stdin)) { printf("%d\n", outer(inner)); fflush(stdout); }
+            }
+        "#,
+    );
+    folder.tool("gcc", &["-O2", "prog.c", "-o", "prog"]);
+    folder.write(
+        "fix.c",
+        r#"
+            #include <unistd.h>
+            __attribute__((noipa)) int outer(int (*inner)(void)) { return inner() + 2; }
+            __attribute__((noipa)) int inner(void) { for (;;) pause(); }
+        "#,
+    );
+    folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c"]);
+    let mut program = Program::start(&mut Command::new(folder.file("prog")));
+    let pid = program.pid();
+    folder.restub_ok(&["patch", &pid, "fix.o"]);
+    folder.restub_ok(&["status", &pid, "--symbols", "files"]);
+    writeln!(program.input, "?").expect("the program lives");
+    let state = format!("/proc/{pid}/syscall");
+    while !std::fs::read_to_string(&state).expect("procfs").starts_with("34 ") {
+        std::thread::yield_now();
+    }
+    let output = folder.output(
+        "gdb",
+        &[
+            "-nx",
+            "-q",
+            "-batch",
+            "-iex",
+            "set debuginfod enabled off",
+            "-p",
+            &pid,
+            "-ex",
+            "add-symbol-file files/fix.elf",
+            "-ex",
+            "bt",
+        ],
+    );
+    let (text, errors) = texts(&output);
+    let frame = |name: &str| {
+        text.lines()
+            .position(|line| line.starts_with('#') && line.contains(&format!(" in {name} ")))
+    };
+    let frames = ["inner", "outer", "main"].map(frame);
+    assert!(
+        frames.iter().all(Option::is_some) && frames.is_sorted(),
+        "{text}{errors}"
+    );
+}
+
+const BEFORE: &str = r#"
+    #include <stdio.h>
+    #include <string.h>
+    static int calls;
+    static const int weights[4] = {1, 2, 3, 4};
+    __attribute__((noipa)) static int helper(int x) { return x + ++calls; }
+    __attribute__((noipa)) int scaled(int x) { return x * weights[x & 3]; }
+    __attribute__((noipa)) int kind(int x) {
+        switch (x) { case 0: return 10; case 1: return 25; case 2: return 31; case 3: return 44; case 4: return 52; default: return 7; }
+    }
+    __attribute__((noipa)) const char *title(int x) { return x > 2 ? "many" : "few"; }
+    __attribute__((noipa)) int entry(int x) { return helper(x) + scaled(x) + kind(x) + strlen(title(x)); }
+    int main(void) {
+        char line[16];
+        while (fgets(line, sizeof line, stdin)) { printf("%d %s\n", entry(3), title(3)); fflush(stdout); }
+        return 0;
+    }
+"#;
+
+#[test]
+fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
+    let changes: [(&str, &[(&str, &str)], &[(&str, &str)]); 5] = [
+        (
+            "nothing",
+            &[("static int calls;", "\n\n/* moved */ static int calls;")],
+            &[],
+        ),
+        ("a string", &[("\"many\"", "\"a great many\"")], &[("title", "changed")]),
+        (
+            "a constant table",
+            &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
+            &[("scaled", "changed")],
+        ),
+        (
+            "a static function, and another one",
+            &[
+                ("return x + ++calls", "return x - ++calls"),
+                ("return x * weights", "return 1 + x * weights"),
+            ],
+            &[("helper", "changed"), ("scaled", "changed")],
+        ),
+        (
+            "an added function",
+            &[
+                (
+                    "__attribute__((noipa)) int entry",
+                    "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
+                ),
+                ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
+            ],
+            &[("entry", "changed"), ("extra", "added")],
+        ),
+    ];
+    for flags in [
+        &["-O2", "-fPIE"][..],
+        &["-O2", "-fPIE", "-ffunction-sections", "-fdata-sections"],
+    ] {
+        let folder = Folder::new();
+        for name in ["old", "new"] {
+            std::fs::create_dir(folder.file(name)).expect("a folder");
+        }
+        folder.write("old/prog.c", BEFORE);
+        folder.tool("gcc", &[flags, &["-c", "old/prog.c", "-o", "old.o"]].concat());
+        folder.tool("gcc", &["old.o", "-o", "old/prog"]);
+        for (what, replacements, expected) in changes {
+            let after = replacements
+                .iter()
+                .fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
+            folder.write("new/prog.c", &after);
+            folder.tool("gcc", &[flags, &["-c", "new/prog.c", "-o", "new.o"]].concat());
+            folder.tool("gcc", &["new.o", "-o", "new/prog"]);
+            let report = json(&folder.restub_ok(&["diff", "--json", "old.o", "new.o", "-o", "patch.o"]));
+            let found: Vec<(&str, &str)> = list(&report, "functions")
+                .iter()
+                .filter(|function| function["change"] != "same")
+                .map(|function| {
+                    (
+                        function["name"].as_str().expect("a name"),
+                        function["change"].as_str().expect("a change"),
+                    )
+                })
+                .collect();
+            assert_eq!(found, expected, "{what} {flags:?}: {report}");
+            if expected.is_empty() {
+                assert!(!folder.file("patch.o").exists());
+                continue;
+            }
+            let mut program = Program::start(&mut Command::new(folder.file("old/prog")));
+            let mut rebuilt = Program::start(&mut Command::new(folder.file("new/prog")));
+            folder.restub_ok(&["patch", &program.pid(), "patch.o"]);
+            // The first answers were by the old code; both programs have counted one call.
+            assert_eq!(program.ask(), rebuilt.ask(), "{what} {flags:?}");
+            let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
+            let patched = list(&status, "functions").len();
+            let changed = expected.iter().filter(|(_, change)| *change == "changed").count();
+            assert_eq!(patched, changed, "{what} {flags:?}: {status}");
+        }
+    }
+    let folder = Folder::new();
+    folder.compile("old.c", "int kept = 1; int f(void) { return kept; }", &["-O2"]);
+    folder.compile("new.c", "int kept = 2; int f(void) { return kept + 1; }", &["-O2"]);
+    let output = folder.restub(&["diff", "old.o", "new.o", "-o", "patch.o"]);
+    assert_eq!(output.status.code(), Some(3));
+    let (text, _) = texts(&output);
+    assert!(
+        text.contains("changed  f  at +") && text.contains("no patch can bring about: kept: "),
+        "{text}"
+    );
+}

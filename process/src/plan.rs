@@ -1,0 +1,464 @@
+//! What a patch will do, decided in full before anything is written.
+
+use std::time::Duration;
+
+use object::elf;
+use restub_loader::{Image, Input, SymbolBinding, SymbolKind};
+use sha2::{Digest as _, Sha256};
+
+use crate::arena::{Arena, Space};
+use crate::counterpart::{self, Matched};
+use crate::entry::Method;
+use crate::error::{Error, Refusal, Result};
+use crate::image::Linked;
+use crate::module::{Module, Symbol};
+use crate::procfs::Procfs;
+use crate::registry::{FunctionRecord, PatchRecord, Registry, SymbolRecord};
+use crate::retarget::PatchObject;
+use crate::safety::Watch;
+use crate::state::State;
+use crate::unwind;
+
+/// What has to hold of the threads when the functions are switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// No thread is in the bytes that change, nor returns there. Threads in the old version of a function finish it.
+    #[default]
+    Entry,
+    /// No thread is in a replaced function, nor returns there.
+    Quiet,
+}
+
+/// How to patch.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The patch's name; that of the first file if there is none.
+    pub name: Option<String>,
+    /// What has to hold of the threads.
+    pub consistency: Consistency,
+    /// How long to wait for threads.
+    pub timeout: Duration,
+    /// Codes of refusals that are overridden.
+    pub allow: Vec<String>,
+    /// For tests: at which step this process kills itself.
+    pub kill_at_step: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            name: None,
+            consistency: Consistency::Entry,
+            timeout: Duration::from_secs(5),
+            allow: Vec::new(),
+            kill_at_step: None,
+        }
+    }
+}
+
+/// One function that a patch replaces.
+#[derive(Debug, Clone)]
+pub struct FunctionPlan {
+    /// The name.
+    pub name: String,
+    /// The source file of a static function.
+    pub file: Option<String>,
+    /// Its address in the process.
+    pub address: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The replacement's address.
+    pub new_address: u64,
+    /// The replacement's size in bytes.
+    pub new_size: u64,
+    /// How its entry is changed; `None` where it is redirected already, and one word is stored.
+    pub method: Option<Method>,
+}
+
+/// What a patch will do.
+#[derive(Debug, Clone)]
+pub struct PlanReport {
+    /// The process.
+    pub pid: i32,
+    /// The patch's name.
+    pub name: String,
+    /// SHA-256 of its files.
+    pub hash: String,
+    /// The executable or library that is patched.
+    pub module: String,
+    /// Its build-id.
+    pub build_id: String,
+    /// The name of a live patch of the same contents: there is nothing to do.
+    pub already_applied: Option<String>,
+    /// The functions that are replaced.
+    pub functions: Vec<FunctionPlan>,
+    /// The target's variables that the patch uses in place of its own definitions.
+    pub kept_variables: Vec<String>,
+    /// What the patch adds to the process.
+    pub new_symbols: Vec<String>,
+    /// Bytes of the process that the patch takes.
+    pub bytes: u64,
+    /// Bytes of address space that have to be mapped for it.
+    pub mapped_bytes: u64,
+    /// Whether threads have to be stopped.
+    pub needs_stop: bool,
+    /// What one should know.
+    pub notes: Vec<String>,
+    /// Threads that would be in the way just now.
+    pub blockers: Vec<String>,
+}
+
+/// An entry that is to be changed.
+#[derive(Debug)]
+pub(crate) struct EntryChange {
+    pub(crate) place: u64,
+    pub(crate) old: Vec<u8>,
+    pub(crate) new: Vec<u8>,
+}
+
+/// All that applying a patch writes.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) report: PlanReport,
+    pub(crate) arena: Arena,
+    pub(crate) new_arenas: Vec<Arena>,
+    /// What nothing reaches yet: images, slots, displaced code.
+    pub(crate) writes: Vec<(u64, Vec<u8>)>,
+    /// Records for the unwinder, and where the first one goes.
+    pub(crate) unwind: (u64, Vec<unwind::Record>),
+    pub(crate) entries: Vec<EntryChange>,
+    /// The registry with the slots in it, and no version switched.
+    pub(crate) prepared: Registry,
+    pub(crate) applied: Registry,
+    pub(crate) watch: Watch,
+}
+
+/// A function that is replaced, on the way to a plan.
+pub(crate) struct Replacement<'a> {
+    pub(crate) object: usize,
+    pub(crate) definition: usize,
+    pub(crate) symbol: &'a Symbol,
+    pub(crate) slot: u64,
+}
+
+/// Makes the plan.
+pub(crate) struct Planner<'s, 'a> {
+    pub(crate) state: &'s State<'a>,
+    pub(crate) options: &'s Options,
+    pub(crate) registry: Registry,
+    pub(crate) space: Space,
+    pub(crate) arena: Option<Arena>,
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) writes: Vec<(u64, Vec<u8>)>,
+    pub(crate) entries: Vec<EntryChange>,
+    pub(crate) watch: Watch,
+    pub(crate) stop_for_pads: bool,
+}
+
+/// The hash of a patch: of its files, in order.
+pub(crate) fn hash(inputs: &[Input<'_>]) -> String {
+    let mut hash = Sha256::new();
+    for input in inputs {
+        hash.update((input.bytes().len() as u64).to_le_bytes());
+        hash.update(input.bytes());
+    }
+    hex(&hash.finalize())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name of a patch that is not given one: that of its first file.
+fn default_name(inputs: &[Input<'_>]) -> String {
+    let path = inputs.first().map_or("patch", Input::name);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.strip_suffix(".o")
+        .or_else(|| name.strip_suffix(".a"))
+        .unwrap_or(name)
+        .to_owned()
+}
+
+impl<'s, 'a> Planner<'s, 'a> {
+    pub(crate) fn new(state: &'s State<'a>, options: &'s Options) -> Self {
+        let registry = state.records.registry.clone();
+        let mut arenas = registry.arenas.clone();
+        if let Some(arena) = state.arena
+            && !arenas.contains(&arena)
+        {
+            arenas.insert(0, arena);
+        }
+        Planner {
+            state,
+            options,
+            space: Space::new(arenas, registry.used(), state.maps.clone()),
+            registry,
+            arena: state.arena,
+            refusals: Vec::new(),
+            notes: Vec::new(),
+            writes: Vec::new(),
+            entries: Vec::new(),
+            watch: Watch::default(),
+            stop_for_pads: false,
+        }
+    }
+
+    /// The plan, as its list of steps.
+    pub(crate) fn plan(mut self, inputs: &[Input<'_>]) -> Result<Plan> {
+        let hash = hash(inputs);
+        let name = self.options.name.clone().unwrap_or_else(|| default_name(inputs));
+        self.check_name(&name, &hash)?;
+        // parse: every object, archive members included
+        let files = counterpart::expand(inputs)?;
+        let objects: Vec<PatchObject<'_>> = files
+            .iter()
+            .filter_map(|(name, bytes)| PatchObject::read(name, bytes))
+            .collect();
+        if objects.len() < files.len() {
+            // The loader knows what is wrong with the file.
+            for (name, bytes) in &files {
+                restub_loader::Object::parse(name.as_str(), bytes)?;
+            }
+        }
+        // match: which definitions the target has, and which module is patched
+        let modules = &self.state.modules;
+        let home = counterpart::home(modules, &objects);
+        let module = &modules[home];
+        let matched = counterpart::match_all(module, &objects, &mut self.refusals, &mut self.notes);
+        if matched.functions.is_empty() && self.refusals.is_empty() {
+            self.refuse(
+                "no-function",
+                name.clone(),
+                "it defines no function that the process has".into(),
+            );
+        }
+        // redirect: how each entry is changed
+        let replacements = self.redirect(module, &matched)?;
+        self.check_refusals()?;
+        // link: at the target's addresses
+        let linked = self.link(&objects, home, &matched, &replacements, &hash)?;
+        // unwind: exceptions through the patch
+        let unwind = self.unwind(&linked)?;
+        self.check_refusals()?;
+        self.finish(
+            &name,
+            hash,
+            inputs,
+            home,
+            &objects,
+            &matched,
+            &replacements,
+            linked,
+            unwind,
+        )
+    }
+
+    pub(crate) fn refuse(&mut self, code: &'static str, subject: String, reason: String) {
+        self.refusals.push(Refusal::new(code, subject, reason));
+    }
+
+    pub(crate) fn check_refusals(&mut self) -> Result<()> {
+        let allow = &self.options.allow;
+        let overridden = |refusal: &Refusal| {
+            counterpart::OVERRIDABLE.contains(&refusal.code) && allow.iter().any(|code| code == refusal.code)
+        };
+        let (allowed, refused) = std::mem::take(&mut self.refusals)
+            .into_iter()
+            .partition::<Vec<_>, _>(overridden);
+        self.notes
+            .extend(allowed.iter().map(|refusal| format!("allowed: {refusal}")));
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Refused(refused))
+    }
+
+    fn check_name(&mut self, name: &str, hash: &str) -> Result<()> {
+        let taken = self
+            .registry
+            .live()
+            .find(|patch| patch.name == name && patch.hash != hash);
+        if taken.is_some() {
+            self.refuse(
+                "name",
+                name.to_owned(),
+                "another patch of that name is applied; revert it, or give this one another name".into(),
+            );
+        }
+        if name.is_empty() || name.chars().any(char::is_control) {
+            self.refuse("name", format!("{name:?}"), "it is no name for a patch".into());
+        }
+        self.check_refusals()
+    }
+}
+
+impl<'s, 'a> Planner<'s, 'a> {
+    #[expect(clippy::too_many_arguments, reason = "the results of the steps of `plan`")]
+    fn finish(
+        mut self,
+        name: &str,
+        hash: String,
+        inputs: &[Input<'_>],
+        home: usize,
+        objects: &[PatchObject<'_>],
+        matched: &Matched<'_>,
+        replacements: &[Replacement<'_>],
+        linked: Linked,
+        unwind: (u64, Vec<unwind::Record>),
+    ) -> Result<Plan> {
+        let module = &self.state.modules[home];
+        let arena = *self.arena.get_or_insert(self.space.arenas[0]);
+        if self.options.consistency == Consistency::Quiet {
+            self.watch_old_versions(module, replacements);
+        }
+        self.registry.arenas = self.space.arenas.clone();
+        let prepared = self.registry.clone();
+        let id = linked.again.unwrap_or(self.registry.next_id);
+        let mut functions = Vec::new();
+        for (replacement, (address, size)) in replacements.iter().zip(&linked.functions) {
+            let method = self.method_of(replacement.slot);
+            self.lead_to(&arena, replacement.slot, id, *address);
+            functions.push(FunctionPlan {
+                name: replacement.symbol.name.to_string(),
+                file: module.file_of(replacement.symbol).map(str::to_owned),
+                address: replacement.symbol.address,
+                size: replacement.symbol.size,
+                new_address: *address,
+                new_size: *size,
+                method,
+            });
+        }
+        self.check_refusals()?;
+        let symbols = new_symbols(&linked.image, module, objects);
+        let new_names = symbols.iter().map(|symbol| symbol.name.clone()).collect();
+        let record = PatchRecord {
+            id,
+            name: name.to_owned(),
+            hash: hash.clone(),
+            files: inputs.iter().map(|input| input.name().to_owned()).collect(),
+            time: crate::report::now(),
+            live: true,
+            quiet: false,
+            segments: linked.segments,
+            functions: records(replacements, &linked.functions),
+            symbols,
+            depends: linked.depends.iter().copied().collect(),
+            // Memory that is used again has its records in the table already.
+            unwind: linked
+                .again
+                .and_then(|id| self.registry.patch(id))
+                .map_or((unwind.0, unwind.1.len() as u64), |old| old.unwind),
+            eh_frame: linked.image.eh_frame.unwrap_or_default(),
+        };
+        self.writes.extend(linked.writes);
+        self.registry.patches.retain(|patch| patch.id != id);
+        self.registry.patches.push(record);
+        self.registry.next_id = self.registry.next_id.max(id + 1);
+        self.watch.finish();
+        let needs_stop =
+            !self.entries.is_empty() || self.options.consistency == Consistency::Quiet || self.stop_for_pads;
+        let report = PlanReport {
+            pid: self.state.procfs.pid,
+            name: name.to_owned(),
+            hash,
+            module: module.path.display().to_string(),
+            build_id: hex(&module.build_id),
+            already_applied: None,
+            functions,
+            kept_variables: kept_variables(objects, matched),
+            new_symbols: new_names,
+            bytes: linked.segments.iter().map(|(_, bytes)| bytes).sum(),
+            mapped_bytes: self.space.planned().iter().map(|arena| arena.end() - arena.start).sum(),
+            needs_stop,
+            notes: self.notes,
+            blockers: Vec::new(),
+        };
+        Ok(Plan {
+            report,
+            arena,
+            new_arenas: self.space.planned().to_vec(),
+            writes: self.writes,
+            unwind,
+            entries: self.entries,
+            prepared,
+            applied: self.registry,
+            watch: self.watch,
+        })
+    }
+}
+
+fn records(replacements: &[Replacement<'_>], functions: &[(u64, u64)]) -> Vec<FunctionRecord> {
+    let pairs = replacements.iter().zip(functions);
+    let record = |(replacement, (address, size)): (&Replacement<'_>, &(u64, u64))| FunctionRecord {
+        name: replacement.symbol.name.to_string(),
+        slot: replacement.slot,
+        address: *address,
+        size: *size,
+    };
+    pairs.map(record).collect()
+}
+
+/// The variables of the source that the patch shares with the target, without those that compilers make.
+fn kept_variables(objects: &[PatchObject<'_>], matched: &Matched<'_>) -> Vec<String> {
+    let written = |pair: &&counterpart::Pair<'_>| !objects[pair.object].definitions[pair.definition].weak;
+    let variables = matched.variables.iter().filter(written);
+    variables.map(|pair| pair.symbol.name.to_string()).collect()
+}
+
+/// What a patch defines that the target has not: later patches may refer to it.
+fn new_symbols(image: &Image, module: &Module, objects: &[PatchObject<'_>]) -> Vec<SymbolRecord> {
+    let symbols = image.symbols.iter().filter(|symbol| {
+        matches!(symbol.kind, SymbolKind::Function | SymbolKind::Data)
+            && symbol.binding != SymbolBinding::Local
+            && module.named(&symbol.name).next().is_none()
+    });
+    let is_function = |name: &str| {
+        let mut all = objects.iter().flat_map(|object| &object.definitions);
+        all.any(|definition| definition.name == name && (definition.kind == elf::STT_FUNC || definition.executable))
+    };
+    symbols
+        .map(|symbol| SymbolRecord {
+            name: symbol.name.to_string(),
+            address: symbol.address,
+            size: symbol.size,
+            function: is_function(&symbol.name),
+        })
+        .collect()
+}
+
+/// Where threads are in the functions of a plan, as far as can be seen without stopping one.
+pub(crate) fn inside_now(procfs: &Procfs, functions: &[FunctionPlan]) -> Vec<String> {
+    let mut found = Vec::new();
+    for tid in crate::procfs::tasks(procfs.pid).unwrap_or_default() {
+        // "running", or the system call with its arguments, the stack pointer and the program counter.
+        let text = std::fs::read_to_string(format!("/proc/{}/task/{tid}/syscall", procfs.pid)).unwrap_or_default();
+        let mut words = text.split_whitespace().rev();
+        let mut next = || {
+            words
+                .next()
+                .and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok())
+        };
+        let (Some(pc), Some(sp)) = (next(), next()) else {
+            continue;
+        };
+        let mut stack = vec![0; 64 * 1024];
+        let length = procfs.read_some(sp & !7, &mut stack);
+        let words = stack[..length]
+            .chunks_exact(8)
+            .map(crate::procfs::word)
+            .chain([pc])
+            .collect::<Vec<_>>();
+        for function in functions {
+            let body = function.address + 1..function.address + function.size;
+            if words.iter().any(|word| body.contains(word)) {
+                found.push(format!(
+                    "thread {tid} ({}) is in {}, or its caller",
+                    procfs.thread_name(tid),
+                    function.name
+                ));
+            }
+        }
+    }
+    found
+}
