@@ -7,6 +7,12 @@ use crate::typed::{Absent, Emit, Typed, emit};
 /// Defines the methods: plain words are mnemonics, `method = "mnemonic"` where the method has another name.
 macro_rules! methods {
     ($($args:tt { $($word:ident)* $(; $($method:ident = $name:literal)*)? })*) => {
+        /// The mnemonics that have a method, and with how many operands.
+        #[cfg(test)]
+        pub(crate) const METHODS: &[(&str, &str)] = &[
+            $($((stringify!($args), stringify!($word)),)* $($((stringify!($args), $name),)*)?)*
+        ];
+
         /// Instructions, by mnemonic. Operands are in the manual's order, destination first.
         pub trait Instructions: Emit {
             $($(methods!(@one $args $word (stringify!($word)));)* $($(methods!(@one $args $method ($name));)*)?)*
@@ -83,6 +89,7 @@ methods! {
         faddp_1 = "faddp" fmulp_1 = "fmulp" fsub_1 = "fsub" fsubr_1 = "fsubr" fdiv_1 = "fdiv" fdivr_1 = "fdivr"
         fsubp_1 = "fsubp" fsubrp_1 = "fsubrp" fdivp_1 = "fdivp" fdivrp_1 = "fdivrp" fucomi_1 = "fucomi"
         fcomi_1 = "fcomi" fucomip_1 = "fucomip" fucompi_1 = "fucompi" fcomip_1 = "fcomip" fcompi_1 = "fcompi"
+        xlat_1 = "xlat" xlatb_1 = "xlatb"
     }
     [a b] {
         mov movabs movzx movsx movsxd movbe cmovo cmovno cmovb cmovc cmovnae cmovae cmovnb cmovnc cmove cmovz cmovne

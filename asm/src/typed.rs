@@ -93,9 +93,8 @@ pub trait Typed: Copy + Sealed {
 }
 
 /// No operand.
-#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Absent;
+pub(crate) struct Absent;
 
 impl Sealed for Absent {}
 impl Typed for Absent {
@@ -229,10 +228,7 @@ impl<const SIZE: u16> From<Ptr<SIZE>> for Mem {
     fn from(ptr: Ptr<SIZE>) -> Self {
         Self {
             base: Some(ptr.base.into()),
-            index: match ptr.index {
-                Some(index) => Some(index.into()),
-                None => None,
-            },
+            index: ptr.index.map(Reg::from),
             scale: ptr.scale,
             size: SIZE,
             disp: ptr.disp as i64,
@@ -587,13 +583,13 @@ fn one<
     let form = const { &Plan::<M, A, B, C, D, E>::FORMS[HIGH][TIER] };
     sink.append(Mnemonic(M), |bytes| {
         let mut out = Out::<false>::new(bytes);
-        let mut parts = Parts::of(form);
+        let mut parts = Parts::new();
         let memories = [a.memory(), b.memory(), c.memory(), d.memory()];
         let mut index = 0;
         macro_rules! place {
             ($($operand:ident $type:ident)*) => {$(
                 match $type::KIND.what {
-                    What::Register | What::Vector => parts.register(form.slots[index], $operand.register()),
+                    What::Register | What::Vector => parts.register(form, form.slots[index], $operand.register()),
                     What::Memory => parts.mem = Some(&memories[index]),
                     _ => {}
                 }
@@ -602,7 +598,7 @@ fn one<
         }
         place!(a A b B c C d D);
         if matches!(E::KIND.what, What::Register | What::Vector) {
-            parts.register(form.slots[index], e.register());
+            parts.register(form, form.slots[index], e.register());
         }
         encode::put_head(&mut out, form, &parts, &Decoration::NONE)?;
         let values = [a.value(), b.value(), c.value(), d.value(), e.value()];
