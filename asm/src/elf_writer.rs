@@ -33,11 +33,17 @@ struct Header {
     entry_size: u64,
 }
 
+/// Where strings are.
+#[cfg(feature = "std")]
+type Known = rustc_hash::FxHashMap<Vec<u8>, u32>;
+#[cfg(not(feature = "std"))]
+type Known = alloc::collections::BTreeMap<Vec<u8>, u32>;
+
 /// A string table that shares equal strings.
 #[derive(Default)]
 struct Strings {
     bytes: Vec<u8>,
-    known: rustc_hash::FxHashMap<Vec<u8>, u32>,
+    known: Known,
 }
 
 impl Strings {
