@@ -8,6 +8,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::inject::undisturbed;
 use crate::procfs::{self, Procfs, system};
 use crate::ptrace::{self, Registers, Report};
 
@@ -139,7 +140,7 @@ impl<'a> Hold<'a> {
     }
 
     fn wait_all(&mut self, begin: Instant, limit: Duration) -> Result<()> {
-        let pid = self.procfs.pid;
+        let (procfs, pid) = (self.procfs, self.procfs.pid);
         loop {
             let mut open = false;
             let mut gone = false;
@@ -150,7 +151,7 @@ impl<'a> Hold<'a> {
                         thread.tid = 0;
                         gone = true;
                     }
-                    Some(report) => thread.stop(report),
+                    Some(report) => thread.stop(report, procfs),
                 }
             }
             if gone {
@@ -190,7 +191,7 @@ impl<'a> Hold<'a> {
                 Ok(false)
             }
             Some(report) => {
-                self.threads[at].stop(report);
+                self.threads[at].stop(report, self.procfs);
                 Ok(true)
             }
             None => Ok(false),
@@ -250,11 +251,24 @@ impl Thread {
         }
     }
 
-    fn stop(&mut self, report: Report) {
+    fn stop(&mut self, report: Report, procfs: &Procfs) {
         self.stopped = true;
-        if let Report::Signal(signal) = report {
-            self.signal = signal;
+        match report {
+            Report::Signal(signal) => self.signal = signal,
+            // Whatever becomes of the stop, a call that it made fail is made again.
+            _ => undisturb(self.tid, procfs),
         }
+    }
+}
+
+fn undisturb(tid: i32, procfs: &Procfs) {
+    let Ok(found) = ptrace::registers(tid) else {
+        return;
+    };
+    let registers = undisturbed(procfs, tid, found);
+    if registers.rip != found.rip {
+        // It fails only for a thread that was killed meanwhile.
+        let _ = ptrace::set_registers(tid, &registers);
     }
 }
 
