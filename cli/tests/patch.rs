@@ -353,40 +353,52 @@ const BEFORE: &str = r#"
     }
 "#;
 
+/// A change of [`BEFORE`], and what it changes in the functions.
+struct Edit {
+    what: &'static str,
+    replacements: &'static [(&'static str, &'static str)],
+    expected: &'static [(&'static str, &'static str)],
+}
+
+const EDITS: [Edit; 5] = [
+    Edit {
+        what: "nothing",
+        replacements: &[("static int calls;", "\n\n/* moved */ static int calls;")],
+        expected: &[],
+    },
+    Edit {
+        what: "a string",
+        replacements: &[("\"many\"", "\"a great many\"")],
+        expected: &[("title", "changed")],
+    },
+    Edit {
+        what: "a constant table",
+        replacements: &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
+        expected: &[("scaled", "changed")],
+    },
+    Edit {
+        what: "a static function, and another one",
+        replacements: &[
+            ("return x + ++calls", "return x - ++calls"),
+            ("return x * weights", "return 1 + x * weights"),
+        ],
+        expected: &[("helper", "changed"), ("scaled", "changed")],
+    },
+    Edit {
+        what: "an added function",
+        replacements: &[
+            (
+                "__attribute__((noipa)) int entry",
+                "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
+            ),
+            ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
+        ],
+        expected: &[("entry", "changed"), ("extra", "added")],
+    },
+];
+
 #[test]
 fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
-    let changes: [(&str, &[(&str, &str)], &[(&str, &str)]); 5] = [
-        (
-            "nothing",
-            &[("static int calls;", "\n\n/* moved */ static int calls;")],
-            &[],
-        ),
-        ("a string", &[("\"many\"", "\"a great many\"")], &[("title", "changed")]),
-        (
-            "a constant table",
-            &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
-            &[("scaled", "changed")],
-        ),
-        (
-            "a static function, and another one",
-            &[
-                ("return x + ++calls", "return x - ++calls"),
-                ("return x * weights", "return 1 + x * weights"),
-            ],
-            &[("helper", "changed"), ("scaled", "changed")],
-        ),
-        (
-            "an added function",
-            &[
-                (
-                    "__attribute__((noipa)) int entry",
-                    "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
-                ),
-                ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
-            ],
-            &[("entry", "changed"), ("extra", "added")],
-        ),
-    ];
     for flags in [
         &["-O2", "-fPIE"][..],
         &["-O2", "-fPIE", "-ffunction-sections", "-fdata-sections"],
@@ -398,7 +410,12 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
         folder.write("old/prog.c", BEFORE);
         folder.tool("gcc", &[flags, &["-c", "old/prog.c", "-o", "old.o"]].concat());
         folder.tool("gcc", &["old.o", "-o", "old/prog"]);
-        for (what, replacements, expected) in changes {
+        for Edit {
+            what,
+            replacements,
+            expected,
+        } in &EDITS
+        {
             let after = replacements
                 .iter()
                 .fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
@@ -416,7 +433,7 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
                     )
                 })
                 .collect();
-            assert_eq!(found, expected, "{what} {flags:?}: {report}");
+            assert_eq!(found, *expected, "{what} {flags:?}: {report}");
             if expected.is_empty() {
                 assert!(!folder.file("patch.o").exists());
                 continue;
@@ -432,6 +449,10 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
             assert_eq!(patched, changed, "{what} {flags:?}: {status}");
         }
     }
+}
+
+#[test]
+fn a_difference_says_what_no_patch_can_bring_about() {
     let folder = Folder::new();
     folder.compile("old.c", "int kept = 1; int f(void) { return kept; }", &["-O2"]);
     folder.compile("new.c", "int kept = 2; int f(void) { return kept + 1; }", &["-O2"]);
