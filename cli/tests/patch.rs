@@ -464,3 +464,29 @@ fn a_difference_says_what_no_patch_can_bring_about() {
         "{text}"
     );
 }
+
+#[test]
+fn a_user_may_patch_their_own_processes_only() {
+    let folder = Folder::new();
+    folder.write("prog.c", PROGRAM);
+    folder.tool("gcc", &["-O2", "-pthread", "prog.c", "-o", "prog"]);
+    folder.write("fix.c", PATCH);
+    folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c", "-o", "fix.o"]);
+    std::fs::copy(env!("CARGO_BIN_EXE_restub"), folder.file("restub")).expect("the command can be copied");
+    folder.tool("chmod", &["-R", "a+rX", "."]);
+    let nobody = ["--reuid=65534", "--clear-groups"];
+    let as_nobody = |arguments: &[&str]| folder.output("setpriv", &[&nobody[..], &["./restub"], arguments].concat());
+    let mut command = Command::new("setpriv");
+    let mut own = Program::start(command.args(nobody).arg("./prog").current_dir(folder.path()));
+    let output = as_nobody(&["patch", &own.pid(), "fix.o"]);
+    assert!(output.status.success(), "{:?}", texts(&output));
+    assert!(own.ask().starts_with("2 2 2 wrong 0"));
+    let other = Program::start(&mut Command::new(folder.file("prog")));
+    let output = as_nobody(&["patch", &other.pid(), "fix.o"]);
+    assert_eq!(output.status.code(), Some(5));
+    let (_, text) = texts(&output);
+    assert!(
+        text.contains("it belongs to user 0; run restub as that user, as root, or with CAP_SYS_PTRACE"),
+        "{text}"
+    );
+}
