@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use crate::host::Host;
 use crate::rebind::Rebinding;
 use crate::state::{Entry, ModuleId};
-use crate::{builtins, libraries, tls};
+use crate::{builtins, libraries, thread_exit, tls};
 
 /// Binds the names of one load.
 pub(crate) struct Binder<'a> {
@@ -54,9 +54,14 @@ impl Resolver for Binder<'_> {
                 kind: TargetKind::Absolute,
             });
         }
-        if name == "__tls_get_addr" {
+        let own = match name {
+            "__tls_get_addr" => Some(tls::get_address_function()),
+            name if thread_exit::NAMES.contains(&name) => Some(thread_exit::function()),
+            _ => None,
+        };
+        if let Some(address) = own {
             return Some(Target {
-                address: tls::get_address_function(),
+                address,
                 size: 0,
                 kind: TargetKind::Function,
             });

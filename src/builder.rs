@@ -12,7 +12,7 @@ use crate::fork::Operation;
 use crate::host::Host;
 use crate::lazy::{LazyFailure, LazyHook};
 use crate::memory::{ProcessMemory, Protection};
-use crate::retire::Reclaim;
+use crate::retire::{Exposed, Reclaim};
 use crate::run::Arguments;
 use crate::session::Session;
 use crate::state::State;
@@ -35,6 +35,7 @@ pub struct Builder {
     pub(crate) own_directly: bool,
     pub(crate) versions: usize,
     pub(crate) reclaim: Reclaim,
+    pub(crate) exposed: Exposed,
     pub(crate) on_unbound: Option<Hook>,
     pub(crate) on_lazy_failure: Option<FailureHook>,
 }
@@ -168,6 +169,13 @@ impl Builder {
         self
     }
 
+    /// What becomes of the parts of superseded modules whose addresses may be in memory; [`Exposed::Keep`] by default.
+    #[must_use]
+    pub fn exposed(mut self, exposed: Exposed) -> Self {
+        self.exposed = exposed;
+        self
+    }
+
     /// Called when a function is called that has no definition any more; the process is aborted if it returns. By default
     /// the function's name goes to standard error first.
     #[must_use]
@@ -201,6 +209,9 @@ impl Builder {
             symbols: FxHashMap::default(),
             spares: FxHashMap::default(),
             superseded: BTreeSet::new(),
+            lingering: Vec::new(),
+            kept: Vec::new(),
+            kept_bytes: 0,
             turn: None,
             stubs: (self.linkage == Linkage::Stubs).then(|| self.stubs(protection)),
             absolutes: FxHashMap::default(),

@@ -12,7 +12,7 @@ use object::elf;
 use restub_loader::{CopyRule, Target, TargetKind};
 
 use crate::dynamic::Tables;
-use crate::library_tls;
+use crate::{fault, library_tls};
 
 /// A shared library, or the host program.
 #[derive(Debug)]
@@ -213,6 +213,9 @@ fn locked<R>(function: impl FnOnce((u64, u64)) -> R) -> Option<R> {
 type Callback = unsafe extern "C" fn(*mut libc::dl_phdr_info, libc::size_t, *mut c_void) -> libc::c_int;
 
 fn open(name: &CStr, flags: libc::c_int) -> Result<Handle, String> {
+    if fault::is_due() {
+        return Err(format!("{}: the test says so", name.to_string_lossy()));
+    }
     // SAFETY: the name is a C string. Constructors of the library run, which is what the caller asked for.
     let handle = unsafe { libc::dlopen(name.as_ptr(), flags) };
     if !handle.is_null() {

@@ -25,6 +25,35 @@
 //! # }
 //! ```
 //!
+//! With [`Linkage::Stubs`], functions can be replaced while other threads call them; variables keep their values:
+//!
+//! ```
+//! use restub::{Linkage, Replace, Session, loader::Input};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = std::env::temp_dir().join("restub-doc-replace");
+//! # std::fs::create_dir_all(&folder)?;
+//! let compile = |source: &str| -> Result<Input<'static>, Box<dyn std::error::Error>> {
+//!     std::fs::write(folder.join("next.c"), source)?;
+//!     std::process::Command::new("cc").current_dir(&folder).args(["-c", "next.c"]).status()?;
+//!     Ok(Input::open(folder.join("next.o"))?)
+//! };
+//! let session = Session::builder().linkage(Linkage::Stubs).build();
+//! let first = compile("static int n; int next(void) { n += 1; return n; }")?;
+//! // SAFETY: the objects are our own, and the function keeps its type.
+//! unsafe { session.load(&[first]) }?;
+//! let pin = session.pin();
+//! // SAFETY: as above.
+//! let next = unsafe { pin.function::<extern "C" fn() -> i32>("next") }?;
+//! assert_eq!((next(), next()), (1, 2));
+//! let second = compile("static int n; int next(void) { n += 10; return n; }")?;
+//! // SAFETY: as above.
+//! unsafe { session.replace(&[second], &Replace::new()) }?;
+//! assert_eq!(next(), 12);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Loading is `unsafe`, because constructors run with all the powers of the process. Everything that is refused leaves
 //! the session as it was, and says which object, section, offset and symbol are to blame.
 
@@ -36,6 +65,10 @@ mod debugger;
 mod define_lazy;
 mod dynamic;
 mod error;
+#[cfg(feature = "fault")]
+pub mod fault;
+#[cfg(not(feature = "fault"))]
+mod fault;
 mod fork;
 mod function;
 mod host;
@@ -55,6 +88,7 @@ mod run;
 mod session;
 mod state;
 mod stubs;
+mod thread_exit;
 mod tls;
 mod unload;
 mod unwind;
@@ -68,7 +102,7 @@ pub use pin::Pin;
 pub use replacement::{Change, Consistency, Constructors, Data, Refusal, Replace, Report, What};
 pub use restub_loader as loader;
 pub use restub_stubs::{OldestGuard, ReclaimStats, ScanOptions, ScanReport, Slot, UnboundCall};
-pub use retire::{Collected, Reclaim};
+pub use retire::{Collected, Exposed, Reclaim};
 pub use session::{Session, Stats, Symbol, host_symbol};
 pub use state::ModuleId;
 pub use stubs::{Version, VersionState};

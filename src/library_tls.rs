@@ -13,6 +13,8 @@ use std::ptr;
 
 use object::elf;
 
+use crate::fault;
+
 const SYMBOLS: u64 = 64 + 3 * 56;
 const HASH: u64 = SYMBOLS + 2 * 24;
 const RELOCATIONS: u64 = HASH + 24;
@@ -26,10 +28,12 @@ const STRINGS: u64 = DYNAMIC + DYNAMIC_ENTRIES * 16;
 ///
 /// The caller keeps the library in memory for as long as the offset is used.
 pub(crate) fn fixed_offset(library: &CStr, symbol: &str) -> Option<i64> {
+    fault::point().ok()?;
     let file = rustix::fs::memfd_create(c"restub-tls", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
     let mut file = std::fs::File::from(file);
     file.write_all(&shared_object(library, symbol)).ok()?;
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    fault::point().ok()?;
     // SAFETY: the path is a C string; the object has no code.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     if handle.is_null() {

@@ -90,10 +90,11 @@ impl Session {
             state.release(&image);
             return Err(error);
         }
-        if let Some((address, _)) = image.eh_frame {
-            // SAFETY: the image stays in memory until `discard`, which removes the table first.
-            unsafe { state.unwind.add(address) };
+        if state.stubs.is_none() {
+            state.unwind.drop_old();
         }
+        // SAFETY: the image stays in memory until `discard`, which removes the table first.
+        unsafe { state.unwind.add(&image) };
         let debugger = self.options().gdb.then(|| state.tell_gdb(&mut image)).flatten();
         if self.options().perf {
             perf::append(&image);

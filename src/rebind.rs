@@ -212,21 +212,39 @@ impl Rebinding<'_> {
                 symbol: text(own.name),
                 object: own.object.into(),
             });
-        } else if own.size != there.target.size && (!yields || self.is_replaced(there.module)) {
-            self.refuse_size(own, there.target.size, there.module);
+        } else if !yields || self.is_replaced(there.module) {
+            self.check_storage(own, &there.target, there.module);
         }
         uses.push(there.module);
         (Fate::Kept, Rebind::To(there.target))
     }
 
-    fn refuse_size(&mut self, own: &Own<'_>, before: u64, module: ModuleId) {
-        self.refuse(Refusal::SizeChanged {
-            symbol: text(own.name),
-            object: own.object.into(),
-            before,
-            module: self.modules.get(&module).map_or_else(String::new, Module::name),
-            after: own.size,
-        });
+    /// Whether a variable can live in the storage that there is.
+    fn check_storage(&mut self, own: &Own<'_>, there: &Target, module: ModuleId) {
+        let module = || self.modules.get(&module).map_or_else(String::new, Module::name);
+        // Code relies on more than the type's own alignment only where a variable is large enough to gain by it.
+        let relied_on = own.align.min(1 << own.size.max(1).ilog2());
+        let thread_local = matches!(there.kind, TargetKind::Tls { .. });
+        let refusal = if own.size != there.size {
+            Refusal::SizeChanged {
+                symbol: text(own.name),
+                object: own.object.into(),
+                before: there.size,
+                module: module(),
+                after: own.size,
+            }
+        } else if !thread_local && !there.address.is_multiple_of(relied_on) {
+            Refusal::AlignmentChanged {
+                symbol: text(own.name),
+                object: own.object.into(),
+                before: 1 << there.address.trailing_zeros(),
+                module: module(),
+                after: relied_on,
+            }
+        } else {
+            return;
+        };
+        self.refuse(refusal);
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -286,9 +304,8 @@ impl Rebinding<'_> {
                         symbol: text(own.name),
                         object: own.object.into(),
                     });
-                } else if old.target.size != own.size {
-                    self.refuse_size(own, old.target.size, old.owner);
                 }
+                self.check_storage(own, &old.target, old.owner);
                 matched.insert(index, (*old).clone());
             }
         }

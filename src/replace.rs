@@ -316,11 +316,28 @@ impl State {
 
     fn changes(&self, made: &Made) -> Vec<Change> {
         let mut changes = Vec::new();
+        let mut before: FxHashMap<ModuleId, FxHashMap<&str, u64>> = FxHashMap::default();
         for (definition, fate) in made.definitions() {
+            let there = self.symbols.get(&definition.name);
+            let mut is_same = || {
+                let Some(module) = there.and_then(|entry| Some((entry.module, self.modules.get(&entry.module)?)))
+                else {
+                    return false;
+                };
+                let numbers = before.entry(module.0).or_insert_with(|| {
+                    let definitions = module.1.image.definitions.iter();
+                    let visible = definitions.filter(|definition| definition.binding != SymbolBinding::Local);
+                    visible
+                        .map(|definition| (&*definition.name, definition.fingerprint))
+                        .collect()
+                });
+                definition.fingerprint != 0 && numbers.get(&*definition.name) == Some(&definition.fingerprint)
+            };
             let what = match fate {
                 Fate::Kept | Fate::Spare => What::Kept,
                 Fate::Reset => What::Changed,
-                Fate::Current if self.symbols.contains_key(&definition.name) => What::Changed,
+                Fate::Current if is_same() => What::Kept,
+                Fate::Current if there.is_some() => What::Changed,
                 Fate::Current => What::New,
                 Fate::Local if matches!(definition.kind, OwnKind::Variable | OwnKind::ThreadLocal) => What::New,
                 Fate::Local => continue,

@@ -131,7 +131,7 @@ pub struct Change {
 /// What became of a function or a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// A variable kept its storage and value; or the definition of another module stands for the name, as before.
+    /// A variable kept its storage and value; a function does what it did before; or the definition of another module stands for the name, as before.
     Kept,
     /// There was none of the name.
     New,
@@ -159,6 +159,22 @@ pub enum Refusal {
         /// The module that it is in.
         module: String,
         /// Its size in bytes in the new object.
+        after: u64,
+    },
+    /// A variable that is to keep its value is in storage that is not aligned as code may rely on.
+    #[error(
+        "{object}: {symbol} is aligned to {after} bytes, and its storage in {module} to {before} (rename it, or reset all data)"
+    )]
+    AlignmentChanged {
+        /// The variable.
+        symbol: String,
+        /// The object that defines it anew.
+        object: String,
+        /// The alignment of its storage in bytes.
+        before: u64,
+        /// The module that it is in.
+        module: String,
+        /// The alignment that the new object may rely on.
         after: u64,
     },
     /// A name stands for a function in one and for a variable in the other, or for a thread-local variable.

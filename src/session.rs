@@ -17,11 +17,11 @@ use crate::function::{Function, FunctionPointer};
 use crate::host::{self};
 use crate::pin::Gate;
 use crate::rebind::{Outcome, Purpose, Rebinding};
-use crate::retire::Retired;
+use crate::retire::{Exposed, Retired};
 use crate::run::{self, Arguments};
 use crate::state::{ModuleId, State};
 use crate::stubs::{Stubs, Version, VersionState};
-use crate::{builtins, libraries};
+use crate::{builtins, libraries, thread_exit};
 
 /// How far behind a symbol without a size an address may be and still be said to lie in it.
 const UNSIZED_BYTES: u64 = 4096;
@@ -81,6 +81,8 @@ pub struct Stats {
     pub unbound_stubs: usize,
     /// Bytes of stubs.
     pub stub_bytes: u64,
+    /// Bytes of superseded modules that stay because memory may hold their addresses: see [`Exposed`](crate::Exposed).
+    pub kept_bytes: u64,
     /// Modules and stubs that were given up, those of them that have been freed, and the oldest pin, which holds the rest.
     pub reclaim: ReclaimStats,
 }
@@ -423,6 +425,7 @@ impl Session {
             stubs,
             unbound_stubs,
             stub_bytes,
+            kept_bytes: state.kept_bytes,
             reclaim: self.inner.reclaimer.stats(),
         }
     }
@@ -536,21 +539,33 @@ impl Drop for Session {
         for module in self.modules().into_iter().rev() {
             let removed = self.lock().withdraw(module);
             let Some(removed) = removed else { continue };
+            if thread_exit::count(removed.image.dso_handle) > 0 {
+                self.lock().lingering.push((removed, Exposed::Free));
+                continue;
+            }
             // SAFETY: whoever loaded the module promised that it is not in use when the session is dropped.
             unsafe { removed.finalizer.run() };
             drop(removed.debugger);
             self.lock().discard(&removed.image);
+        }
+        let kept = std::mem::take(&mut self.lock().kept);
+        for module in kept {
+            // SAFETY: as above.
+            unsafe { module.finalizer.run() };
+            drop(module.debugger);
+            self.lock().discard(&module.image);
         }
         // Nobody is pinned any more, unless a pin was forgotten.
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
             let collected = self.collect_without_scan();
             if collected == 0 && !self.has_retired() {
-                return;
+                break;
             }
         }
-        if self.has_retired() {
-            // What a forgotten pin holds stays registered with the unwinder, so its memory has to stay, too.
+        if self.has_retired() || !self.lock().lingering.is_empty() {
+            // What a forgotten pin holds stays registered with the unwinder, and what threads have objects of is called when
+            // they end, so the memory has to stay, too.
             self.lock().memory.leak();
         }
     }

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::memory::ProcessMemory;
 use crate::rebind::{Fate, Outcome};
+use crate::retire::Exposed;
 use crate::run::{self, Finalizer};
 use crate::stubs::{Aim, FunctionId, Stubs};
 use crate::unwind::UnwindTables;
@@ -39,6 +40,12 @@ pub(crate) struct State {
     pub(crate) spares: FxHashMap<Box<str>, Vec<Entry>>,
     /// Modules of which nothing is current any more, and that are kept all the same.
     pub(crate) superseded: BTreeSet<ModuleId>,
+    /// Modules that no thread can call any more, but of which threads have objects that are destroyed when they end.
+    pub(crate) lingering: Vec<(Module, Exposed)>,
+    /// Modules that stay because memory may hold addresses of their functions.
+    pub(crate) kept: Vec<Module>,
+    /// Bytes of these, and of constants and variables that stay without their module.
+    pub(crate) kept_bytes: u64,
     /// The thread that is replacing or unloading modules, and how often the process had forked when it began.
     pub(crate) turn: Option<(i32, u64)>,
     /// Functions that are called through stubs, if the session has them.
@@ -392,14 +399,17 @@ impl State {
 
     /// Frees a module that was published, and withdrawn since.
     pub(crate) fn discard(&mut self, image: &Image) {
-        if let Some((address, _)) = image.eh_frame {
-            self.unwind.remove(address);
-        }
+        self.unwind.remove(image);
         self.release(image);
     }
 
     /// Frees an image that nothing knows of.
     pub(crate) fn release(&mut self, image: &Image) {
+        self.release_tls(image);
+        self.memory.free(&image.placement);
+    }
+
+    pub(crate) fn release_tls(&mut self, image: &Image) {
         if let Some(tls) = &image.tls {
             let request = TlsRequest {
                 size_bytes: tls.size_bytes,
@@ -408,7 +418,6 @@ impl State {
             };
             self.memory.free_tls(&tls.placement, &request);
         }
-        self.memory.free(&image.placement);
     }
 
     fn count_uses(&mut self, module: &Module, count: impl Fn(&mut usize)) {

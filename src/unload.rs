@@ -4,20 +4,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::builder::Linkage;
 use crate::error::{Error, Result};
 use crate::replace::pause;
+use crate::retire::Exposed;
 use crate::session::{Locked, Session};
 use crate::state::ModuleId;
+use crate::thread_exit;
 
 impl Session {
     /// Unloads a module: its destructors run, and its memory is freed.
     ///
     /// # Errors
-    /// [`Error::InUse`] names the modules that are bound to it; they have to go first.
+    /// [`Error::InUse`] names the modules that are bound to it, or call its functions; they have to go first. With
+    /// [`Linkage::Direct`] it also says if threads have thread-local objects of the module, which are destroyed when the
+    /// thread ends; with [`Linkage::Stubs`] the memory stays until they are.
     ///
     /// # Safety
-    /// No thread runs code of the module or will return to it, nobody uses its addresses any more, and no thread still
-    /// has a thread-local object of the module whose destructor runs when the thread ends.
+    /// Nobody uses the module's addresses any more. With [`Linkage::Direct`] no thread runs code of the module or will
+    /// return to it.
     pub unsafe fn unload(&self, module: ModuleId) -> Result<()> {
         let _turn = self.turn()?;
         let mut state = self.lock();
@@ -32,6 +37,10 @@ impl Session {
         let aims = state.aims_without(module);
         for (function, _) in aims.iter().filter(|(_, next)| next.is_none()) {
             users.extend(state.callers(*function, &BTreeSet::from([module])));
+        }
+        if self.options().linkage == Linkage::Direct {
+            let objects = thread_exit::count(found.image.dso_handle);
+            users.extend((objects > 0).then(|| format!("{objects} thread-local objects of running threads")));
         }
         if !users.is_empty() {
             users.sort_unstable();
@@ -64,7 +73,7 @@ impl Session {
             .get(&module)
             .map_or_else(Vec::new, |module| module.uses.clone());
         let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
-        self.give_up(&mut state, module);
+        self.give_up(&mut state, module, Exposed::Free);
         // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
         for id in uses {
             if let Some(stubbed) = state.stubbed_mut(id)

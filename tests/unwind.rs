@@ -153,3 +153,50 @@ fn a_backtrace_goes_through_loaded_frames_to_the_host() {
     // Twelve loaded frames, and the host's behind them.
     assert!(call(&session, "depth") > 12 + 3);
 }
+
+#[test]
+fn throwing_is_possible_in_modules_that_fill_the_holes_others_left() {
+    // libgcc before 13 takes registered tables for ones whose ranges of code do not overlap.
+    const MODULES: usize = 600;
+    let session = session();
+    let input = |i: usize| {
+        let source = format!("extern \"C\" int round_trip() {{ try {{ throw {i}; }} catch (int i) {{ return i; }} }}");
+        [compile(&format!("round_{i}.cc"), &source, &["-O1"])]
+    };
+    let template = input(123_456_789);
+    let bytes = template[0].bytes();
+    let places = |pattern: &[u8]| {
+        let found = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(pattern));
+        found.collect::<Vec<_>>()
+    };
+    let (names, numbers) = (places(b"round_trip\0"), places(&123_456_789u32.to_le_bytes()));
+    assert!(!names.is_empty() && !numbers.is_empty());
+    let numbered = |i: usize| {
+        let mut bytes = bytes.to_vec();
+        for at in &names {
+            bytes[*at..at + 10].copy_from_slice(format!("round_{i:04}").as_bytes());
+        }
+        for at in &numbers {
+            bytes[*at..at + 4].copy_from_slice(&(i as u32).to_le_bytes());
+        }
+        [Input::from_bytes(format!("round_{i}.o"), bytes)]
+    };
+    let mut modules: Vec<_> = (0..MODULES).map(|i| load(&session, &numbered(i))).collect();
+    for round in 0..3 {
+        for i in (round..MODULES).step_by(3 + round) {
+            // SAFETY: nothing runs in it.
+            unsafe { session.unload(modules[i]) }.expect("nothing uses it");
+        }
+        for i in (round..MODULES)
+            .step_by(3 + round)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            modules[i] = load(&session, &numbered(i));
+        }
+        for i in 0..MODULES {
+            assert_eq!(call(&session, &format!("round_{i:04}")), i as i32);
+        }
+    }
+}

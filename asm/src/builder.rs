@@ -4,13 +4,18 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::EncodeError;
-use crate::encode::{FixupKind, encode};
+use crate::choices::Choices;
+use crate::encode::{self, CAPACITY, Fault, FixupKind, Out, encode};
 use crate::inst::{Hints, Inst};
 use crate::layout::{Target, r};
 use crate::operand::{Imm, Mem, Operand, Symbolic};
+use crate::prefix::Decoration;
 use crate::row::{Mnemonic, flag};
 use crate::section::{Fix, Item, ItemKind, Padding, Section, elf};
+use crate::select::{Wanted, refusal};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
+use crate::tail::Tail;
+use crate::typed::{Emit, Sealed};
 use crate::unit::Unit;
 
 /// A place in the code, or a symbol of somewhere else.
@@ -96,6 +101,9 @@ pub enum BuildError {
 pub struct Builder {
     unit: Unit,
     current: SectionId,
+    /// The bytes of the current section, which has none meanwhile.
+    tail: Tail,
+    choices: Choices,
 }
 
 impl Default for Builder {
@@ -108,13 +116,18 @@ impl Builder {
     /// Nothing yet; what is added goes to `.text`.
     #[must_use]
     pub fn new() -> Self {
-        let mut unit = Unit::new();
+        let mut unit = Unit::new(0);
         unit.sections.push(Section::new(
             b".text",
             elf::SHT_PROGBITS,
             elf::SHF_ALLOC | elf::SHF_EXECINSTR,
         ));
-        Self { unit, current: 0 }
+        Self {
+            unit,
+            current: 0,
+            tail: Tail::default(),
+            choices: Choices::new(),
+        }
     }
 
     /// A label that is not bound yet.
@@ -147,25 +160,23 @@ impl Builder {
                 name: self.unit.name(label.0),
             });
         }
-        let section = &self.unit.sections[self.current as usize];
-        let place = Place::Label {
-            section: self.current,
-            offset: section.fixed_size(),
-            item: section.item_count(),
-        };
-        self.unit.symbols.get_mut(label.0).place = place;
+        self.unit.symbols.get_mut(label.0).place = self.place();
         Ok(())
     }
 
     /// A new label that is here.
     pub fn here(&mut self) -> Label {
-        let section = &self.unit.sections[self.current as usize];
-        let place = Place::Label {
-            section: self.current,
-            offset: section.fixed_size(),
-            item: section.item_count(),
-        };
+        let place = self.place();
         Label(self.unit.symbols.anonymous(place))
+    }
+
+    #[inline]
+    fn place(&self) -> Place {
+        Place::Label {
+            section: self.current,
+            offset: self.position(),
+            item: self.unit.sections[self.current as usize].item_count(),
+        }
     }
 
     /// What follows goes to the section of this name; the flags are ELF's (`SHF_*`) and count where it is new.
@@ -177,15 +188,14 @@ impl Builder {
                 .push(Section::new(name.as_bytes(), elf::SHT_PROGBITS, flags));
             self.unit.sections.len() - 1
         });
+        self.leave();
         self.current = index as SectionId;
+        self.tail = Tail::new(core::mem::take(&mut self.section_mut().bytes));
     }
 
-    /// Appends an instruction: `op("add", &[RAX.into(), 5.into()])` with the mnemonic looked up beforehand.
-    ///
-    /// # Errors
-    /// As [`encode`].
-    pub fn op(&mut self, mnemonic: Mnemonic, operands: &[Operand]) -> Result<(), EncodeError> {
-        self.emit(&Inst::with(mnemonic, operands))
+    /// Gives the current section its bytes.
+    fn leave(&mut self) {
+        self.section_mut().bytes = core::mem::take(&mut self.tail).into_bytes();
     }
 
     /// Appends an instruction.
@@ -194,7 +204,6 @@ impl Builder {
     /// As [`encode`].
     pub fn emit(&mut self, inst: &Inst) -> Result<(), EncodeError> {
         let encoded = encode(inst)?;
-        let section = &mut self.unit.sections[self.current as usize];
         let row = inst.mnemonic.row();
         if let Operand::Target(target) = inst.operands[0]
             && row.flags & flag::RELAX != 0
@@ -203,26 +212,13 @@ impl Builder {
         {
             let opcode = if row.opcode == 0xe9 { 0xeb } else { row.opcode - 0x10 };
             let lead = encoded.bytes().len() - if opcode == 0xeb { 5 } else { 6 };
-            section.bytes.extend_from_slice(&encoded.bytes()[..lead]);
-            let target = Value {
-                addend: target.value,
-                ..Value::symbol(target.symbolic.0)
-            };
-            let offset = section.fixed_size();
-            section.items.push(Item {
-                offset,
-                size: 2,
-                kind: ItemKind::Jump {
-                    opcode,
-                    long: false,
-                    target,
-                },
-                line: 0,
-            });
+            self.tail.extend(&encoded.bytes()[..lead]);
+            self.push_jump(opcode, target);
             return Ok(());
         }
-        let offset = section.fixed_size();
-        section.bytes.extend_from_slice(encoded.bytes());
+        let offset = self.position();
+        self.tail.extend(encoded.bytes());
+        let section = self.section_mut();
         for fixup in encoded.fixups() {
             let fix = Fix {
                 offset: offset + u64::from(fixup.offset),
@@ -242,16 +238,46 @@ impl Builder {
         Ok(())
     }
 
+    #[inline(always)]
+    fn section_mut(&mut self) -> &mut Section {
+        &mut self.unit.sections[self.current as usize]
+    }
+
+    #[inline]
+    fn push_jump(&mut self, opcode: u8, target: Imm) {
+        let target = Value {
+            addend: target.value,
+            ..Value::symbol(target.symbolic.0)
+        };
+        let offset = self.position();
+        self.section_mut().items.push(Item {
+            offset,
+            kind: ItemKind::Jump {
+                opcode,
+                long: false,
+                target,
+            },
+            line: 0,
+        });
+    }
+
+    /// Bytes in the current section so far, jumps and padding not counted.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.tail.len() as u64
+    }
+
     /// Appends bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.unit.sections[self.current as usize].bytes.extend_from_slice(bytes);
+        self.tail.extend(bytes);
     }
 
     /// Appends the 8-byte address of a label, plus a constant.
     pub fn quad(&mut self, label: Label, addend: i64) {
-        let section = &mut self.unit.sections[self.current as usize];
+        let offset = self.position();
+        let section = self.section_mut();
         section.fixes.push(Fix {
-            offset: section.fixed_size(),
+            offset,
             value: Value {
                 addend,
                 ..Value::symbol(label.0)
@@ -263,7 +289,7 @@ impl Builder {
             relaxable: 0,
             kind: FixupKind::Absolute,
         });
-        section.bytes.extend([0; 8]);
+        self.tail.extend(&[0; 8]);
     }
 
     /// Pads to a multiple of `align`, a power of two, with nops in code and zeros elsewhere.
@@ -272,22 +298,18 @@ impl Builder {
     /// If `align` is not a power of two.
     pub fn align(&mut self, align: u64) {
         assert!(align.is_power_of_two(), "an alignment is a power of two");
-        let section = &mut self.unit.sections[self.current as usize];
+        let offset = self.position();
+        let section = self.section_mut();
         section.align = section.align.max(align);
         let padding = if section.is_code() {
             Padding::Code
         } else {
             Padding::Value { value: 0, size: 1 }
         };
-        let offset = section.fixed_size();
+        let most = 0;
         section.items.push(Item {
             offset,
-            size: 0,
-            kind: ItemKind::Align {
-                align,
-                most: 0,
-                padding,
-            },
+            kind: ItemKind::Align { align, most, padding },
             line: 0,
         });
     }
@@ -302,6 +324,7 @@ impl Builder {
                 what: String::from("several sections make an object, not plain bytes"),
             });
         }
+        self.leave();
         self.unit.relax();
         let image = self.unit.images().swap_remove(0);
         self.check()?;
@@ -371,6 +394,8 @@ impl Builder {
                 }
             }
         }
+        self.leave();
+        self.leave();
         self.unit.relax();
         let images = self.unit.images();
         self.check()?;
@@ -389,6 +414,68 @@ impl Builder {
     }
 }
 
+impl Sealed for Builder {}
+impl Emit for Builder {
+    #[inline]
+    fn op(&mut self, mnemonic: Mnemonic, operands: &[Operand]) -> Result<(), EncodeError> {
+        if operands.iter().any(is_open) {
+            return self.emit(&Inst::with(mnemonic, operands));
+        }
+        let wanted = Wanted::of_operands(mnemonic, operands);
+        let choice = match self.choices.choose(&wanted) {
+            Ok(choice) => choice,
+            Err(selected) => return Err(refusal(selected, &Inst::with(mnemonic, operands), &wanted)),
+        };
+        if choice.row.flags & flag::SWAP != 0 {
+            return self.emit(&Inst::with(mnemonic, operands));
+        }
+        let mut out = Out::<false>::new(self.tail.room());
+        let written = encode::put(&mut out, &choice.form, choice.row, operands, &Decoration::NONE);
+        let len = out.len();
+        if let Err(fault) = written {
+            return Err(fault.explain(mnemonic));
+        }
+        self.tail.advance(len);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn append(
+        &mut self,
+        mnemonic: Mnemonic,
+        write: impl FnOnce(&mut [u8; CAPACITY]) -> Result<usize, Fault>,
+    ) -> Result<(), EncodeError> {
+        match write(self.tail.room()) {
+            Ok(len) => {
+                self.tail.advance(len);
+                Ok(())
+            }
+            Err(fault) => Err(fault.explain(mnemonic)),
+        }
+    }
+
+    #[inline]
+    fn jump(&mut self, short_opcode: u8, target: Label) -> Result<(), EncodeError> {
+        let target = Imm {
+            value: 0,
+            symbolic: Symbolic(target.0),
+        };
+        self.push_jump(short_opcode, target);
+        Ok(())
+    }
+}
+
+/// Whether something is to be filled in later.
+#[inline(always)]
+fn is_open(operand: &Operand) -> bool {
+    match operand {
+        Operand::Reg(_) => false,
+        Operand::Mem(mem) => mem.symbolic.is_some(),
+        Operand::Imm(imm) => imm.symbolic.is_some(),
+        Operand::Target(_) => true,
+    }
+}
+
 fn check_fit(offset: u64, value: i64, size: usize, signed: bool) -> Result<(), BuildError> {
     let bits = size as u32 * 8;
     let fits = match (bits, signed) {
@@ -403,65 +490,10 @@ fn check_fit(offset: u64, value: i64, size: usize, signed: bool) -> Result<(), B
     }
 }
 
-/// One method a mnemonic: the instruction is looked up when this crate is compiled.
-macro_rules! methods {
-    (@one [$($arg:ident)*] $method:ident $name:literal) => {
-        #[doc = concat!("`", $name, "`, operands in the manual's order.\n\n# Errors\nAs [`encode`].")]
-        pub fn $method(&mut self, $($arg: impl Into<Operand>),*) -> Result<(), EncodeError> {
-            self.op(const { Mnemonic::constant($name) }, &[$($arg.into()),*])
-        }
-    };
-    ($($args:tt { $($method:ident = $name:literal;)* })*) => {$(
-        methods!(@group $args $($method = $name;)*);
-    )*};
-    (@group $args:tt $($method:ident = $name:literal;)*) => {
-        /// Instructions that generated code is mostly made of; [`Builder::op`] has all others.
-        impl Builder {
-            $(methods!(@one $args $method $name);)*
-        }
-    };
-}
-
-methods! {
-    [] {
-        ret = "ret"; leave = "leave"; nop = "nop"; int3 = "int3"; ud2 = "ud2"; syscall = "syscall"; endbr64 = "endbr64";
-        cdq = "cdq"; cqo = "cqo"; cdqe = "cdqe"; pause = "pause"; mfence = "mfence"; lfence = "lfence"; cpuid = "cpuid";
-        rdtsc = "rdtsc"; vzeroupper = "vzeroupper";
-    }
-    [a] {
-        push = "push"; pop = "pop"; inc = "inc"; dec = "dec"; neg = "neg"; not = "not"; mul = "mul"; div = "div";
-        idiv = "idiv"; bswap = "bswap"; call = "call"; jmp = "jmp"; jo = "jo"; jno = "jno"; jb = "jb"; jae = "jae";
-        je = "je"; jne = "jne"; jbe = "jbe"; ja = "ja"; js = "js"; jns = "jns"; jp = "jp"; jnp = "jnp"; jl = "jl";
-        jge = "jge"; jle = "jle"; jg = "jg"; sete = "sete"; setne = "setne"; setb = "setb"; setae = "setae"; setl = "setl";
-        setge = "setge"; setle = "setle"; setg = "setg"; seta = "seta"; setbe = "setbe"; fxsave64 = "fxsave64";
-        fxrstor64 = "fxrstor64"; xsave64 = "xsave64"; xrstor64 = "xrstor64"; ldmxcsr = "ldmxcsr"; stmxcsr = "stmxcsr";
-    }
-    [a b] {
-        mov = "mov"; movabs = "movabs"; lea = "lea"; add = "add"; or = "or"; adc = "adc"; sbb = "sbb"; and = "and";
-        sub = "sub"; xor = "xor"; cmp = "cmp"; test = "test"; xchg = "xchg"; imul = "imul"; shl = "shl"; shr = "shr";
-        sar = "sar"; rol = "rol"; ror = "ror"; movzx = "movzx"; movsx = "movsx"; movsxd = "movsxd"; bt = "bt"; bts = "bts";
-        bsf = "bsf"; bsr = "bsr"; popcnt = "popcnt"; tzcnt = "tzcnt"; lzcnt = "lzcnt"; xadd = "xadd"; cmpxchg = "cmpxchg";
-        cmove = "cmove"; cmovne = "cmovne"; cmovb = "cmovb"; cmovae = "cmovae"; cmovl = "cmovl"; cmovge = "cmovge";
-        cmovle = "cmovle"; cmovg = "cmovg"; movd = "movd"; movq = "movq"; movaps = "movaps"; movups = "movups";
-        movapd = "movapd"; movupd = "movupd"; movdqa = "movdqa"; movdqu = "movdqu"; movss = "movss"; movsd = "movsd";
-        addss = "addss"; addsd = "addsd"; subss = "subss"; subsd = "subsd"; mulss = "mulss"; mulsd = "mulsd";
-        divss = "divss"; divsd = "divsd"; sqrtss = "sqrtss"; sqrtsd = "sqrtsd"; ucomiss = "ucomiss"; ucomisd = "ucomisd";
-        cvtsi2sd = "cvtsi2sd"; cvttsd2si = "cvttsd2si"; cvtsi2ss = "cvtsi2ss"; cvttss2si = "cvttss2si";
-        cvtss2sd = "cvtss2sd"; cvtsd2ss = "cvtsd2ss"; pxor = "pxor"; xorps = "xorps"; xorpd = "xorpd"; paddd = "paddd";
-        paddq = "paddq"; pand = "pand"; por = "por"; addps = "addps"; mulps = "mulps"; vmovups = "vmovups";
-        vmovaps = "vmovaps"; vmovdqu = "vmovdqu"; vmovdqa = "vmovdqa";
-    }
-    [a b c] {
-        imul3 = "imul"; shld = "shld"; shrd = "shrd"; shufps = "shufps"; pshufd = "pshufd"; andn = "andn"; shlx = "shlx";
-        shrx = "shrx"; sarx = "sarx"; rorx = "rorx"; vaddps = "vaddps"; vaddpd = "vaddpd"; vmulps = "vmulps";
-        vmulpd = "vmulpd"; vsubps = "vsubps"; vdivps = "vdivps"; vxorps = "vxorps"; vpxor = "vpxor"; vpaddd = "vpaddd";
-        vfmadd231ps = "vfmadd231ps"; vfmadd231pd = "vfmadd231pd";
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instructions;
     use crate::reg::*;
 
     #[test]

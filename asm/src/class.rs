@@ -146,15 +146,29 @@ impl Class {
         }
     }
 
-    pub(crate) fn slot(self) -> Slot {
+    pub(crate) const fn slot(self) -> Slot {
         SLOTS[self.index()]
+    }
+
+    /// Bytes of an immediate, branch target or absolute address in a variant.
+    pub(crate) const fn encoded_bytes(self, variant: usize) -> u8 {
+        match (self.slot(), self.size()) {
+            (Slot::Moffs, _) => 8,
+            (Slot::Imm | Slot::Rel, b"b" | b"s") => 1,
+            (Slot::Imm, b"w") => 2,
+            (Slot::Imm | Slot::Rel, b"d") => 4,
+            (Slot::Imm, b"q") => 8,
+            (Slot::Imm, b"z") => [2, 4, 4][variant],
+            (Slot::Imm, b"v") => [2, 4, 8][variant],
+            _ => 0,
+        }
     }
 
     /// The kinds taken in each variant, broadcast included.
     #[inline]
-    pub(crate) fn accepts(self) -> ([u64; 3], u64) {
+    pub(crate) const fn accepts(self) -> (&'static [u64; 3], u64) {
         let broadcast = [0, BC2, BC4, BC8][(self.0 >> BROADCAST_SHIFT & 3) as usize];
-        (MASKS[self.index()], broadcast)
+        (&MASKS[self.index()], broadcast)
     }
 
     /// Whether this is the accumulator whose size follows the variant.

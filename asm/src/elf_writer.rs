@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::layout::{Image, Reloc, Target};
 use crate::section::elf;
-use crate::symbol::{Binding, Place, Symbol, SymbolId, Value};
+use crate::symbol::{Binding, Place, Symbol, SymbolId, Value, ValueId};
 use crate::unit::{Resolved, Unit};
 
 const SHT_SYMTAB: u32 = 2;
@@ -282,7 +282,8 @@ impl Writer<'_> {
                 Place::Common { align, .. } => (Index::Common, align),
                 _ => (Index::Undefined, 0),
             },
-            Err(message) => {
+            Err(why) => {
+                let message = self.unit.explain(why);
                 self.unit.problem(0, message);
                 (Index::Undefined, 0)
             }
@@ -297,7 +298,8 @@ impl Writer<'_> {
             Place::Common { size, .. } => size,
             _ => match self.unit.constant(&self.size_of(&symbol)) {
                 Ok(size) => size as u64,
-                Err(message) => {
+                Err(why) => {
+                    let message = self.unit.explain(why);
                     let name = self.unit.name(id);
                     self.unit.problem(0, alloc::format!(".size of {name}: {message}"));
                     0
@@ -319,12 +321,17 @@ impl Writer<'_> {
 
     /// What `.size` said; a symbol set to another has the other's unless it has its own.
     fn size_of(&self, symbol: &Symbol) -> Value {
-        match symbol.place {
-            Place::Equal(value) if symbol.size == Value::constant(0) && value.minus == 0 && value.plus != 0 => {
-                self.unit.symbols.get(value.plus).size
+        let symbols = &self.unit.symbols;
+        let mut size = symbol.size;
+        if let Place::Equal(value) = symbol.place
+            && size == ValueId::default()
+        {
+            let value = symbols.value(value);
+            if value.minus == 0 && value.plus != 0 {
+                size = symbols.get(value.plus).size;
             }
-            _ => symbol.size,
         }
+        *symbols.value(size)
     }
 
     fn finish(mut self, groups: &[GroupSection]) -> Vec<u8> {
@@ -455,7 +462,11 @@ impl Writer<'_> {
             size: image.size,
             link,
             align: section.align,
-            entry_size: section.entry_size,
+            entry_size: match section.kind {
+                // Arrays of pointers (gABI, "Special Sections").
+                elf::SHT_INIT_ARRAY | elf::SHT_FINI_ARRAY | elf::SHT_PREINIT_ARRAY => 8,
+                _ => section.entry_size,
+            },
             name: self.section_names.add(&name),
             info: 0,
         }

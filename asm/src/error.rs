@@ -42,7 +42,7 @@ pub enum EncodeError {
         mnemonic: &'static str,
     },
     /// `ah`…`bh` cannot stand in an instruction with a REX prefix.
-    #[error("`{mnemonic}` needs a REX prefix, with which ah, ch, dh and bh cannot be encoded")]
+    #[error("`{mnemonic}` needs a REX or EVEX prefix, with which ah, ch, dh and bh cannot be encoded")]
     HighByteWithRex {
         /// The mnemonic.
         mnemonic: &'static str,
@@ -58,6 +58,18 @@ pub enum EncodeError {
     Displacement {
         /// The displacement.
         value: i64,
+    },
+    /// The caller's buffer is full.
+    #[error("no room for `{mnemonic}`")]
+    NoRoom {
+        /// The mnemonic.
+        mnemonic: &'static str,
+    },
+    /// Only a [`crate::Builder`] has labels.
+    #[error("`{mnemonic}` refers to a label or symbol, which plain bytes cannot")]
+    Open {
+        /// The mnemonic.
+        mnemonic: &'static str,
     },
     /// More than 15 bytes.
     #[error("`{mnemonic}` with these prefixes has {length} bytes; an instruction has 15 at most")]

@@ -1,6 +1,7 @@
 //! One instruction before it is encoded.
 
 use crate::operand::{Imm, Operand, Symbolic};
+use crate::prefix::Decoration;
 use crate::row::Mnemonic;
 
 /// A set of prefixes that the source wrote.
@@ -176,6 +177,18 @@ impl Inst {
     #[must_use]
     pub fn operands(&self) -> &[Operand] {
         &self.operands[..self.len as usize]
+    }
+
+    /// Everything besides mnemonic and operands.
+    pub(crate) fn decoration(&self) -> Decoration {
+        Decoration {
+            prefixes: self.prefixes,
+            hints: self.hints,
+            mask: self.mask,
+            zeroing: self.zeroing,
+            rounding: self.rounding,
+            default_flags: self.default_flags,
+        }
     }
 
     /// Appends an operand; `false` if there are five already.

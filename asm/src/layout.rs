@@ -116,7 +116,8 @@ impl Unit {
         let out = &mut image.bytes;
         out.reserve_exact(usize::try_from(image.size).unwrap_or(0));
         let mut from = 0;
-        for item in &items {
+        for (index, item) in items.iter().enumerate() {
+            let size = self.sections[id as usize].item_size(index) as usize;
             let to = item.offset as usize;
             out.extend_from_slice(&fixed[from..to]);
             from = to;
@@ -124,7 +125,7 @@ impl Unit {
                 ItemKind::Jump { opcode, long, target } => {
                     let position = out.len() as u64;
                     write_jump_opcode(out, opcode, long);
-                    let size = if long { 4 } else { 1 };
+                    let size: u8 = if long { 4 } else { 1 };
                     let fix = Fix {
                         offset: out.len() as u64,
                         value: target,
@@ -146,13 +147,13 @@ impl Unit {
                         &mut image.relocs,
                     );
                 }
-                ItemKind::Align { padding, .. } => pad(out, padding, item.size as usize),
+                ItemKind::Align { padding, .. } => pad(out, padding, size),
                 ItemKind::Leb { value, signed } => {
                     let value = self.constant(&value).unwrap_or(0);
-                    put_leb(out, value, signed, item.size as usize);
+                    put_leb(out, value, signed, size);
                 }
-                ItemKind::Space { value, unit, .. } => fill(out, value, unit, item.size as usize),
-                ItemKind::Org { fill, .. } => out.resize(out.len() + item.size as usize, fill),
+                ItemKind::Space { value, unit, .. } => fill(out, value, unit, size),
+                ItemKind::Org { fill, .. } => out.resize(out.len() + size, fill),
             }
         }
         out.extend_from_slice(&fixed[from..]);
@@ -235,7 +236,7 @@ impl Unit {
         }
         let resolved = match self.resolve(&value) {
             Ok(resolved) => resolved,
-            Err(error) => return self.difference(id, fix, position).ok_or(error),
+            Err(why) => return self.difference(id, fix, position).ok_or_else(|| self.explain(why)),
         };
         let to_place = after - position as i64;
         match resolved {
@@ -439,7 +440,8 @@ impl Unit {
                         (Target::Symbol(reloc.value.plus), reloc.value.addend)
                     }
                 }
-                Err(message) => {
+                Err(why) => {
+                    let message = self.explain(why);
                     self.problem(reloc.line, message);
                     continue;
                 }
@@ -548,7 +550,7 @@ fn pad(out: &mut Vec<u8>, padding: Padding, count: usize) {
             // What does not fill a whole unit is zero and comes first.
             let unit = size as usize;
             out.resize(out.len() + count % unit, 0);
-            fill(out, value, size, count - count % unit);
+            fill(out, value.into(), size, count - count % unit);
         }
     }
 }

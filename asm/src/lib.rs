@@ -59,15 +59,22 @@
 
 extern crate alloc;
 
+mod address;
+mod buffer;
 mod builder;
+mod choices;
 mod class;
 mod elf_writer;
 mod encode;
 mod error;
+mod form;
 mod inst;
+mod instructions;
+mod jumps;
 mod layout;
 mod nop;
 mod operand;
+mod prefix;
 pub mod reg;
 mod relax;
 mod row;
@@ -75,16 +82,21 @@ mod rows;
 mod section;
 mod select;
 mod symbol;
+mod tail;
 mod text;
+mod typed;
 mod unit;
 
 #[cfg(test)]
 mod row_tests;
 
+pub use buffer::Buffer;
 pub use builder::{BuildError, Builder, Label};
 pub use encode::{Encoded, Fixup, FixupKind, encode};
 pub use error::EncodeError;
 pub use inst::{Hints, Inst, Prefixes, Rounding, Syntax};
+pub use instructions::Instructions;
 pub use operand::{DispSize, Imm, Mem, Operand, Symbolic};
 pub use row::Mnemonic;
 pub use text::{Diagnostic, Errors, Options, assemble};
+pub use typed::{Emit, Ptr, Typed, ptr};

@@ -2,6 +2,7 @@
 
 use crate::class::kind;
 use crate::reg::{Reg, RegClass};
+use crate::select::seen;
 
 /// A value that is not known yet, as its owner numbers it; 0 is none.
 ///
@@ -78,7 +79,7 @@ pub struct Mem {
 }
 
 impl Mem {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         base: None,
         index: None,
         scale: 1,
@@ -166,6 +167,7 @@ impl Mem {
         self
     }
 
+    #[inline(always)]
     fn signature(&self) -> u64 {
         if self.broadcast != 0 {
             return match self.size {
@@ -187,84 +189,144 @@ impl Mem {
         } else {
             0
         };
-        let sized = match self.size {
-            0 => kind::ANY_SIZE,
-            1 => kind::M8,
-            2 => kind::M16,
-            4 => kind::M32,
-            6 => kind::M48,
-            8 => kind::M64,
-            10 => kind::M80,
-            16 => kind::M128,
-            32 => kind::M256,
-            64 => kind::M512,
-            _ => 0,
-        };
-        kind::MEM | sized | absolute
+        kind::MEM | memory_kind(self.size) | absolute
     }
 }
 
-const fn fits(value: i64, low: i64, high: i64) -> bool {
-    low <= value && value <= high
+/// Memory of this many bytes; of any size where it is 0.
+pub(crate) const fn memory_kind(size: u16) -> u64 {
+    match size {
+        0 => kind::ANY_SIZE,
+        1 => kind::M8,
+        2 => kind::M16,
+        4 => kind::M32,
+        6 => kind::M48,
+        8 => kind::M64,
+        10 => kind::M80,
+        16 => kind::M128,
+        32 => kind::M256,
+        64 => kind::M512,
+        _ => 0,
+    }
 }
 
 impl Imm {
+    #[inline(always)]
     fn signature(self) -> u64 {
         use kind::*;
         if self.symbolic.is_some() {
             return I8 | I16 | I32S | I32 | I64;
         }
         let v = self.value;
-        let when = |condition: bool, kind: u64| if condition { kind } else { 0 };
-        let (low16, low32) = (i64::from(v as i16), i64::from(v as i32));
-        let is16 = fits(v, -0x8000, 0xffff);
-        let is32 = fits(v, -0x8000_0000, 0xffff_ffff);
-        when(v == 1, ONE)
-            | when(fits(v, 0, 15), I4)
-            | when(is16 && fits(low16, -128, 127), I8S16)
-            | when(is32 && fits(low32, -128, 127), I8S32)
-            | when(fits(v, -128, 127), I8S64)
-            | when(fits(v, -128, 255), I8)
-            | when(is16, I16)
-            | when(v == low32, I32S)
-            | when(is32, I32)
-            | I64
+        if v == i64::from(v as i8) {
+            let small = if (0..16).contains(&v) { I4 } else { 0 };
+            let one = if v == 1 { ONE } else { 0 };
+            return small | one | I8S16 | I8S32 | I8S64 | I8 | I16 | I32S | I32 | I64;
+        }
+        wide_signature(v)
     }
 }
 
-fn register_signature(reg: Reg) -> u64 {
+/// Of a value that is not one of 8 bits signed.
+fn wide_signature(v: i64) -> u64 {
     use kind::*;
-    let with = |class: u64, specials: [u64; 3]| class | if reg.num < 3 { specials[reg.num as usize] } else { 0 };
-    match reg.class {
-        RegClass::R8 => with(R8, [AL, CL, 0]),
-        RegClass::High8 => R8,
-        RegClass::R16 => with(R16, [AX, 0, DX]),
-        RegClass::R32 => with(R32, [EAX, ECX, 0]),
-        RegClass::R64 => with(R64, [RAX, RCX, 0]),
-        RegClass::Seg => SEG | [0, 0, 0, 0, FS, GS, 0, 0][reg.num as usize & 7],
-        RegClass::Cr => CR,
-        RegClass::Dr => DR,
-        RegClass::St => with(STI, [ST0, 0, 0]),
-        RegClass::Mm => MM,
-        RegClass::Xmm => with(XMM, [XMM0, 0, 0]),
-        RegClass::Ymm => YMM,
-        RegClass::Zmm => ZMM,
-        RegClass::K => K,
-        RegClass::Tmm => TMM,
-        RegClass::Bnd => BND,
-        RegClass::Rip | RegClass::NoIndex => 0,
+    let when = |condition: bool, kind: u64| if condition { kind } else { 0 };
+    let is16 = (-0x8000..=0xffff).contains(&v);
+    let is32 = (-0x8000_0000..=0xffff_ffff).contains(&v);
+    when(is16 && (v as i16) == i16::from(v as i8), I8S16)
+        | when(is32 && (v as i32) == i32::from(v as i8), I8S32)
+        | when((0..=0xff).contains(&v), I8)
+        | when(is16, I16)
+        | when(v == i64::from(v as i32), I32S)
+        | when(is32, I32)
+        | I64
+}
+
+/// What a register of this class and number can stand for; numbers above 7 are all the same.
+const fn signature_of(class: RegClass, num: usize) -> u64 {
+    use kind::*;
+    let (kinds, specials) = match class {
+        RegClass::R8 => (R8, [AL, CL, 0]),
+        RegClass::High8 => (R8, [0; 3]),
+        RegClass::R16 => (R16, [AX, 0, DX]),
+        RegClass::R32 => (R32, [EAX, ECX, 0]),
+        RegClass::R64 => (R64, [RAX, RCX, 0]),
+        RegClass::Seg if num == 4 => (SEG | FS, [0; 3]),
+        RegClass::Seg if num == 5 => (SEG | GS, [0; 3]),
+        RegClass::Seg => (SEG, [0; 3]),
+        RegClass::Cr => (CR, [0; 3]),
+        RegClass::Dr => (DR, [0; 3]),
+        RegClass::St => (STI, [ST0, 0, 0]),
+        RegClass::Mm => (MM, [0; 3]),
+        RegClass::Xmm => (XMM, [XMM0, 0, 0]),
+        RegClass::Ymm => (YMM, [0; 3]),
+        RegClass::Zmm => (ZMM, [0; 3]),
+        RegClass::K => (K, [0; 3]),
+        RegClass::Tmm => (TMM, [0; 3]),
+        RegClass::Bnd => (BND, [0; 3]),
+        RegClass::Rip | RegClass::NoIndex => (0, [0; 3]),
+    };
+    kinds | if num < 3 { specials[num] } else { 0 }
+}
+
+static REGISTERS: [[u64; 8]; RegClass::ALL.len()] = {
+    let mut all = [[0; 8]; RegClass::ALL.len()];
+    let mut class = 0;
+    while class < RegClass::ALL.len() {
+        let mut num = 0;
+        while num < 8 {
+            all[class][num] = signature_of(RegClass::ALL[class], num);
+            num += 1;
+        }
+        class += 1;
+    }
+    all
+};
+
+impl Reg {
+    #[inline(always)]
+    fn signature(self) -> u64 {
+        REGISTERS[self.class as usize][self.num.min(7) as usize]
+    }
+
+    /// Whether only some encodings have it.
+    #[inline(always)]
+    fn seen(self) -> u64 {
+        match self.num > 15 {
+            false => 0,
+            true if self.size_bytes() >= 16 => seen::HIGH_VECTOR,
+            true => seen::HIGH_GENERAL,
+        }
     }
 }
 
 impl Operand {
     /// The set of kinds that this operand can stand for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn signature(&self) -> u64 {
         match self {
-            Self::Reg(reg) => register_signature(*reg),
+            Self::Reg(reg) => reg.signature(),
             Self::Mem(mem) => mem.signature(),
             Self::Imm(imm) => imm.signature(),
             Self::Target(_) => kind::REL,
+        }
+    }
+
+    /// What else rows are chosen by.
+    #[inline(always)]
+    pub(crate) fn seen(&self) -> u64 {
+        match self {
+            Self::Reg(reg) => reg.seen(),
+            Self::Mem(mem) => {
+                let unsized_bit = if mem.size == 0 && mem.broadcast == 0 {
+                    seen::UNSIZED
+                } else {
+                    0
+                };
+                let registers = mem.base.map_or(0, Reg::seen) | mem.index.map_or(0, Reg::seen);
+                seen::MEMORY | unsized_bit | registers
+            }
+            _ => 0,
         }
     }
 }

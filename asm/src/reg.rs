@@ -44,6 +44,29 @@ pub enum RegClass {
     NoIndex,
 }
 
+impl RegClass {
+    pub(crate) const ALL: [Self; 18] = [
+        Self::R8,
+        Self::High8,
+        Self::R16,
+        Self::R32,
+        Self::R64,
+        Self::Seg,
+        Self::Cr,
+        Self::Dr,
+        Self::St,
+        Self::Mm,
+        Self::Xmm,
+        Self::Ymm,
+        Self::Zmm,
+        Self::K,
+        Self::Tmm,
+        Self::Bnd,
+        Self::Rip,
+        Self::NoIndex,
+    ];
+}
+
 /// A register: its class and its number as the instruction encodes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reg {

@@ -6,12 +6,15 @@
 
 use alloc::string::String;
 
+use alloc::vec::Vec;
+
+use crate::jumps::Walk;
 use crate::section::ItemKind;
-use crate::symbol::{Binding, Operator, Place, SectionId, Value};
+use crate::symbol::{Binding, Operator, Place, SectionId, SymbolId, Value};
 use crate::unit::{Resolved, Unit};
 
 /// More passes than this and alignments or LEB128 values are chasing each other.
-const MOST_PASSES: u32 = 200;
+pub(crate) const MOST_PASSES: u32 = 200;
 
 /// No item is taken to be larger; a section with such an item is refused in the end.
 const HUGE: u64 = 1 << 40;
@@ -19,9 +22,23 @@ const HUGE: u64 = 1 << 40;
 const LARGEST: u64 = 1 << 30;
 
 /// How many bytes to the next multiple.
-fn padding(position: u64, align: u64, most: u64) -> u64 {
+pub(crate) fn padding(position: u64, align: u64, most: u64) -> u64 {
     let need = position.wrapping_neg() & (align - 1);
     if most != 0 && need > most { 0 } else { need }
+}
+
+/// Whether the short form of the jump at `position` reaches `to`, as far as this walk can know: `ahead` of what has
+/// been walked over everything moves by `stretch`, unless an alignment lies between and absorbs it.
+pub(crate) fn short_reaches(to: i64, position: u64, ahead: bool, same_region: bool, stretch: i64) -> bool {
+    let mut to = to;
+    if ahead && stretch != 0 {
+        if stretch < 0 || same_region {
+            to += stretch;
+        } else if to < position as i64 + 1 {
+            return true;
+        }
+    }
+    (-128..=127).contains(&(to - (position as i64 + 2)))
 }
 
 /// Bytes of an unsigned LEB128 number (DWARF 5, 7.6).
@@ -38,17 +55,41 @@ pub(crate) fn sleb_size(value: i64) -> u64 {
 impl Unit {
     /// Gives every item its size.
     pub(crate) fn relax(&mut self) {
-        for section in 0..self.sections.len() {
-            self.start(section as SectionId);
+        let mut rest = Vec::new();
+        for id in 0..self.sections.len() as SectionId {
+            match Walk::plan(self, id) {
+                Some(walk) => walk.relax(self),
+                None => rest.push(id),
+            }
         }
-        for _ in 0..MOST_PASSES {
+        for &id in &rest {
+            self.start(id);
+        }
+        self.relax_values(&rest);
+    }
+
+    /// Once more, after symbols that values are made of have changed. Code does not depend on those.
+    pub(crate) fn relax_again(&mut self) {
+        let has_values = |id: &SectionId| {
+            let items = &self.sections[*id as usize].items;
+            items.iter().any(|item| matches!(item.kind, ItemKind::Leb { .. }))
+        };
+        let rest: Vec<SectionId> = (0..self.sections.len() as SectionId).filter(has_values).collect();
+        self.relax_values(&rest);
+    }
+
+    /// Walks over sections whose items depend on values, until nothing changes.
+    fn relax_values(&mut self, sections: &[SectionId]) {
+        let passes = if self.depend_on_each_other(sections) {
+            MOST_PASSES
+        } else {
+            1
+        };
+        for _ in 0..passes {
             let mut changed = false;
-            for section in 0..self.sections.len() {
-                if self.sections[section].items.is_empty() {
-                    continue;
-                }
-                for _ in 0..MOST_PASSES {
-                    if !self.pass(section as SectionId) {
+            for &id in sections {
+                for _ in 0..passes {
+                    if !self.pass(id) {
                         break;
                     }
                     changed = true;
@@ -58,6 +99,25 @@ impl Unit {
                 break;
             }
         }
+    }
+
+    /// Whether items of these sections depend on the size of any. Debugging information depends on code alone.
+    fn depend_on_each_other(&self, sections: &[SectionId]) -> bool {
+        let mut these = alloc::vec![false; self.sections.len()];
+        for &id in sections {
+            these[id as usize] = true;
+        }
+        let in_these = |symbol: SymbolId| match self.symbols.get(symbol).place {
+            Place::Label { section, .. } => these[section as usize],
+            Place::Equal(value) => self.symbols.value(value).as_constant().is_none(),
+            _ => false,
+        };
+        sections.iter().any(|&id| {
+            self.sections[id as usize].items.iter().any(|item| match item.kind {
+                ItemKind::Leb { value, .. } => value.tree != 0 || in_these(value.plus) || in_these(value.minus),
+                _ => true,
+            })
+        })
     }
 
     /// First sizes: short jumps, one-byte LEBs, alignments as they come.
@@ -87,14 +147,13 @@ impl Unit {
             };
             let size = size.min(HUGE);
             let section = &mut self.sections[id as usize];
-            section.items[index].size = size;
             section.growth[index + 1] = growth + size;
             section.regions[index + 1] = section.regions[index] + u32::from(starts_region);
         }
     }
 
     /// Whether a branch to this target needs no relocation.
-    fn stays_here(&self, id: SectionId, target: &Value) -> bool {
+    pub(crate) fn stays_here(&self, id: SectionId, target: &Value) -> bool {
         if target.minus != 0 || target.tree != 0 {
             return matches!(self.resolve(target), Ok(Resolved::Section(section, _)) if section == id);
         }
@@ -122,6 +181,7 @@ impl Unit {
         let mut changed = false;
         for index in 0..count {
             let section = &mut self.sections[id as usize];
+            let before = section.item_size(index);
             section.growth[index] = section.growth[index].wrapping_add_signed(stretch);
             let item = section.items[index];
             let position = item.offset + section.growth[index];
@@ -140,11 +200,11 @@ impl Unit {
                 ItemKind::Leb { value, signed } => match self.constant(&value) {
                     Ok(value) if signed => sleb_size(value),
                     Ok(value) => uleb_size(value as u64),
-                    Err(_) => item.size,
+                    Err(_) => before,
                 },
                 ItemKind::Space { count, unit, .. } => match self.constant(&count) {
                     Ok(count) => (count.max(0) as u64).saturating_mul(unit.into()),
-                    Err(_) => item.size,
+                    Err(_) => before,
                 },
                 ItemKind::Org { target, .. } => match self.resolve(&target) {
                     Ok(Resolved::Constant(to)) => (to as u64).saturating_sub(position),
@@ -153,10 +213,9 @@ impl Unit {
                 },
             };
             let size = size.min(HUGE);
-            if size != item.size {
+            if size != before {
                 changed = true;
-                stretch += size as i64 - item.size as i64;
-                self.sections[id as usize].items[index].size = size;
+                stretch += size as i64 - before as i64;
             }
         }
         let last = &mut self.sections[id as usize].growth[count];
@@ -167,28 +226,17 @@ impl Unit {
     /// Whether the short form of the jump at `position`, the `index`th item, reaches its target.
     fn reaches(&self, id: SectionId, index: usize, position: u64, target: &Value, stretch: i64) -> bool {
         let section = &self.sections[id as usize];
-        let (mut to, ahead) = match self.symbols.get(target.plus).place {
-            Place::Label { offset, item, .. } if target.minus == 0 && target.tree == 0 => (
-                section.position(offset, item) as i64 + target.addend,
-                item as usize > index,
-            ),
-            _ => match self.resolve(target) {
-                Ok(Resolved::Section(_, to)) => (to, to as u64 > position),
-                _ => return true,
-            },
-        };
-        if ahead && stretch != 0 {
-            let same_region = match self.symbols.get(target.plus).place {
-                Place::Label { item, .. } => section.regions[item as usize] == section.regions[index],
-                _ => false,
-            };
-            if stretch < 0 || same_region {
-                to += stretch;
-            } else if to < position as i64 + 1 {
-                return true;
+        match self.symbols.get(target.plus).place {
+            Place::Label { offset, item, .. } if target.minus == 0 && target.tree == 0 => {
+                let to = section.position(offset, item) as i64 + target.addend;
+                let same_region = section.regions[item as usize] == section.regions[index];
+                short_reaches(to, position, item as usize > index, same_region, stretch)
             }
+            _ => match self.resolve(target) {
+                Ok(Resolved::Section(_, to)) => short_reaches(to, position, to as u64 > position, false, stretch),
+                _ => true,
+            },
         }
-        (-128..=127).contains(&(to - (position as i64 + 2)))
     }
 
     /// Complains about items whose values never became known.
@@ -196,19 +244,16 @@ impl Unit {
         let mut found: alloc::vec::Vec<(u32, String)> = alloc::vec::Vec::new();
         for (id, section) in self.sections.iter().enumerate() {
             if section.size() > LARGEST && !section.is_nobits() {
-                let line = section
-                    .items
-                    .iter()
-                    .max_by_key(|item| item.size)
-                    .map_or(0, |item| item.line);
+                let largest = (0..section.items.len()).max_by_key(|&index| section.item_size(index));
+                let line = largest.map_or(0, |index| section.items[index].line);
                 found.push((line, String::from("the section is larger than 1 GiB")));
             }
             for (index, item) in section.items.iter().enumerate() {
                 let result = match item.kind {
-                    ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()),
+                    ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()).map_err(|why| self.explain(why)),
                     ItemKind::Space { count, .. } => match self.constant(&count) {
                         Ok(count) if count < 0 => Err(alloc::format!("a negative count: {count}")),
-                        other => other.map(|_| ()),
+                        other => other.map(|_| ()).map_err(|why| self.explain(why)),
                     },
                     ItemKind::Org { target, .. } => {
                         let position = section.position(item.offset, index as u32);
@@ -216,7 +261,7 @@ impl Unit {
                             Ok(Resolved::Constant(to)) if to as u64 >= position => Ok(()),
                             Ok(Resolved::Section(s, to)) if s as usize == id && to as u64 >= position => Ok(()),
                             Ok(_) => Err(String::from(".org goes backwards or leaves its section")),
-                            Err(error) => Err(error),
+                            Err(why) => Err(self.explain(why)),
                         }
                     }
                     _ => Ok(()),

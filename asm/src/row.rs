@@ -81,8 +81,16 @@ pub(crate) mod flag {
         BRANCH = "branch";
         // The memory operand needs a SIB byte.
         SIB = "sib";
-        // APX: takes {nf}; is a form with a new data destination; takes {dfv=}; has ZU set.
-        NF = "nf"; NDD = "nd"; DFV = "dfv"; ZU = "zu";
+        // APX: takes {nf}; has NF set always; is a form with a new data destination; takes {dfv=}; has ZU set.
+        NF = "nf"; NF_SET = "nf1"; NDD = "nd"; DFV = "dfv"; ZU = "zu";
+        // Takes no AT&T size suffix.
+        NO_SFX = "nosfx";
+        // A memory operand has to say its size.
+        SIZED = "sized";
+        // AT&T keeps the operands in the manual's order.
+        SAME_ORDER = "same";
+        // A REX2 prefix always.
+        REX2 = "rex2";
         // The variants that a vector row has, where they are not all.
         L01 = "xy"; L12 = "yz"; L2 = "zz"; L0 = "xx";
         // Variants of an operand-size row.
@@ -101,6 +109,8 @@ pub(crate) mod flag {
         ADDRESS_REG = "adr";
         // Address size prefix 67 always.
         ADDR32 = "a32";
+        // The address is computed in 64 bits; and is not relative to rip.
+        ADDR64 = "a64"; NO_RIP = "norip";
         // Never chosen unless asked for by an encoding hint.
         HINT_ONLY = "hint";
         // The VEX form counts as an extension that has to be asked for with {vex}.
@@ -480,7 +490,7 @@ const fn set_variants(row: &mut Row) {
         }
         i += 1;
     }
-    if byte_operand && row.flags & flag::SFX == 0 && matches!(row.axis, Axis::None) {
+    if byte_operand && row.flags & (flag::SFX | flag::NO_SFX) == 0 && matches!(row.axis, Axis::None) {
         row.flags |= flag::SFX_B;
     }
 }
@@ -652,8 +662,8 @@ impl Mnemonic {
     }
 
     #[inline]
-    pub(crate) fn row(self) -> &'static Row {
-        &TABLE.rows[self.0 as usize]
+    pub(crate) const fn row(self) -> &'static Row {
+        Row::at(self.0)
     }
 
     /// The forms of this mnemonic, in the order in which they are tried.
@@ -694,6 +704,12 @@ impl Row {
         }
     }
 
+    /// The row of this index.
+    #[inline]
+    pub(crate) const fn at(index: u16) -> &'static Self {
+        &TABLE.rows[index as usize]
+    }
+
     #[inline]
     pub(crate) fn following(&self) -> Option<&'static Self> {
         if self.next == 0 {
@@ -701,6 +717,38 @@ impl Row {
         } else {
             Some(&TABLE.rows[self.next as usize])
         }
+    }
+
+    /// Whether AT&T syntax has the operands in the same order as Intel's.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.flags & flag::SAME_ORDER != 0
+    }
+
+    /// Whether the syntax has this row.
+    #[cfg(test)]
+    pub(crate) fn is_of(&self, syntax: crate::Syntax) -> bool {
+        let foreign = match syntax {
+            crate::Syntax::Att => flag::INTEL,
+            crate::Syntax::Intel => flag::ATT,
+        };
+        self.flags & foreign == 0
+    }
+
+    /// Whether the row is one of the APX family.
+    #[cfg(test)]
+    pub(crate) fn is_apx(&self) -> bool {
+        self.source.0 as usize == FAMILIES.len() - 1
+    }
+
+    /// All names of the line that this row came from.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = alloc::string::String> {
+        let text = self.text().as_bytes();
+        let mut list = NameList::new(slice(text, 0, find(text, b' ', 0)));
+        (0..count_names(text)).map(move |_| {
+            let (name, len, _) = list.next();
+            alloc::string::String::from_utf8_lossy(&name[..len]).into_owned()
+        })
     }
 
     /// The line of the table that this row came from.

@@ -41,8 +41,8 @@ pub(crate) mod elf {
 pub(crate) enum Padding {
     /// Nops.
     Code,
-    /// This value, in so many bytes.
-    Value { value: u64, size: u8 },
+    /// This value, in so many bytes, four at most.
+    Value { value: u32, size: u8 },
 }
 
 /// A part of a section whose size is not known when it is read.
@@ -50,8 +50,6 @@ pub(crate) enum Padding {
 pub(crate) struct Item {
     /// Where it goes among the fixed bytes.
     pub(crate) offset: u64,
-    /// Its size so far.
-    pub(crate) size: u64,
     pub(crate) kind: ItemKind,
     /// For messages.
     pub(crate) line: u32,
@@ -188,6 +186,25 @@ impl Section {
         } else {
             self.bytes.len() as u64
         }
+    }
+
+    /// Appends a part of variable size.
+    #[inline]
+    pub(crate) fn push_item(&mut self, kind: ItemKind, line: u32) {
+        let offset = self.fixed_size();
+        self.items.push(Item { offset, kind, line });
+    }
+
+    /// Appends a jump that is short until relaxation makes it long.
+    #[inline]
+    pub(crate) fn push_jump(&mut self, opcode: u8, target: Value, line: u32) {
+        let long = false;
+        self.push_item(ItemKind::Jump { opcode, long, target }, line);
+    }
+
+    /// The size of the item of this number, so far.
+    pub(crate) fn item_size(&self, index: usize) -> u64 {
+        self.growth[index + 1] - self.growth[index]
     }
 
     pub(crate) fn item_count(&self) -> u32 {

@@ -4,164 +4,291 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::EncodeError;
-use crate::class::kind;
+use crate::class::{Class, Slot, kind};
 use crate::inst::{Hints, Inst, Prefixes, Rounding, Syntax};
 use crate::operand::Operand;
-use crate::reg::RegClass;
-use crate::row::{Axis, Row, Space, flag};
+use crate::row::{Axis, Mnemonic, Row, Space, flag};
 
 /// A broadcast whose count the source left to the instruction (`DWORD BCST`).
 pub(crate) const ANY_COUNT: u8 = 0xff;
 
-/// A row and the variant of it.
+/// What rows are chosen by: everything about an instruction that is not just a number.
+///
+/// It is small and comparable, so that a choice can be remembered, and its makers are constant functions, so that it can
+/// be made where code is compiled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Choice {
-    pub(crate) row: &'static Row,
-    pub(crate) variant: usize,
+pub(crate) struct Wanted {
+    /// What each operand can stand for.
+    pub(crate) signatures: [u64; 5],
+    /// Mnemonic, number of operands and everything else.
+    rest: u64,
 }
 
-/// What every row is checked against, worked out once an instruction.
-struct Wanted {
-    signatures: [u64; 5],
-    /// A vector register above 15.
-    high_vector: bool,
-    /// A general register above 15.
-    high_general: bool,
-    /// {k}, {z}, rounding, hints: anything that not every row takes.
-    decorated: bool,
+/// Bits of [`Wanted`] that operands set.
+pub(crate) mod seen {
+    /// Vector register above 15; general register above 15.
+    pub(crate) const HIGH_VECTOR: u64 = 1 << 7;
+    pub(crate) const HIGH_GENERAL: u64 = 1 << 8;
+    /// There is a memory operand; it does not say its size.
+    pub(crate) const MEMORY: u64 = 1 << 9;
+    pub(crate) const UNSIZED: u64 = 1 << 10;
 }
+use seen::{HIGH_GENERAL, HIGH_VECTOR, MEMORY, UNSIZED};
+
+const LEN: u64 = 7;
+const ROUNDING_SHIFT: u32 = 3;
+const ATT: u64 = 1 << 6;
+const MASKED: u64 = 1 << 11;
+const ZEROED: u64 = 1 << 12;
+const MEMORY_FIRST: u64 = 1 << 13;
+const SUFFIX_SHIFT: u32 = 16;
+const BROADCAST_SHIFT: u32 = 24;
+const HINTS_SHIFT: u32 = 32;
+const MNEMONIC_SHIFT: u32 = 48;
+/// Anything that not every row takes.
+const DECORATED: u64 = 7 << ROUNDING_SHIFT | MASKED | ZEROED | 0xffff << HINTS_SHIFT | HIGH_VECTOR | HIGH_GENERAL;
 
 impl Wanted {
-    #[inline]
-    fn of(inst: &Inst) -> Self {
-        let mut wanted = Self {
-            signatures: [0; 5],
-            high_vector: false,
-            high_general: false,
-            decorated: false,
-        };
-        for (operand, signature) in inst.operands().iter().zip(&mut wanted.signatures) {
+    /// An instruction in Intel syntax without decorations.
+    #[inline(always)]
+    pub(crate) const fn plain(mnemonic: Mnemonic, signatures: [u64; 5], len: usize, seen: u64) -> Self {
+        let rest = (mnemonic.0 as u64) << MNEMONIC_SHIFT | len as u64 | seen;
+        Self { signatures, rest }
+    }
+
+    /// The mnemonic with these operands, in Intel syntax without decorations.
+    #[inline(always)]
+    pub(crate) fn of_operands(mnemonic: Mnemonic, operands: &[Operand]) -> Self {
+        let mut wanted = Self::plain(mnemonic, [0; 5], operands.len(), 0);
+        for (operand, signature) in operands.iter().zip(&mut wanted.signatures) {
             *signature = operand.signature();
-            let registers = match operand {
-                Operand::Reg(reg) => [Some(*reg), None],
-                Operand::Mem(mem) => [mem.base, mem.index],
-                _ => continue,
-            };
-            for reg in registers.into_iter().flatten().filter(|r| r.num > 15) {
-                let vector = matches!(reg.class, RegClass::Xmm | RegClass::Ymm | RegClass::Zmm);
-                wanted.high_vector |= vector;
-                wanted.high_general |= !vector;
+            wanted.rest |= operand.seen();
+            if let Operand::Mem(mem) = operand {
+                wanted.rest |= (mem.broadcast as u64) << BROADCAST_SHIFT;
             }
         }
-        wanted.decorated = inst.mask != 0
-            || inst.zeroing
-            || inst.rounding != Rounding::None
-            || inst.hints != Hints::NONE
-            || wanted.high_vector
-            || wanted.high_general;
+        if let Some(Operand::Mem(_)) = operands.first() {
+            wanted.rest |= MEMORY_FIRST;
+        }
         wanted
+    }
+
+    #[inline(always)]
+    fn of(inst: &Inst) -> Self {
+        let mut wanted = Self::of_operands(inst.mnemonic, inst.operands());
+        wanted.rest |= (inst.hints.0 as u64) << HINTS_SHIFT
+            | (inst.suffix as u64) << SUFFIX_SHIFT
+            | (inst.rounding as u64) << ROUNDING_SHIFT;
+        for (set, bit) in [
+            (inst.mask != 0, MASKED),
+            (inst.zeroing, ZEROED),
+            (matches!(inst.syntax, Syntax::Att), ATT),
+        ] {
+            wanted.rest |= if set { bit } else { 0 };
+        }
+        wanted
+    }
+
+    /// What nobody wants.
+    pub(crate) const NOTHING: Self = Self {
+        signatures: [0; 5],
+        rest: u64::MAX,
+    };
+
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> usize {
+        let [a, b, c, ..] = self.signatures;
+        let mixed = self.rest ^ a.rotate_left(13) ^ b.rotate_left(27) ^ c.rotate_left(41);
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
+    }
+
+    /// Whether both want the same. Compared as one, which a call of `memcmp` is slower than.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let [a, b, c, d, e] = self.signatures;
+        let [f, g, h, i, j] = other.signatures;
+        (self.rest ^ other.rest) | (a ^ f) | (b ^ g) | (c ^ h) | (d ^ i) | (e ^ j) == 0
+    }
+
+    const fn has(&self, bits: u64) -> bool {
+        self.rest & bits != 0
+    }
+
+    const fn len(&self) -> u8 {
+        (self.rest & LEN) as u8
+    }
+
+    const fn suffix(&self) -> u8 {
+        (self.rest >> SUFFIX_SHIFT) as u8
+    }
+
+    const fn hints(&self) -> Hints {
+        Hints((self.rest >> HINTS_SHIFT) as u16)
+    }
+
+    /// [`Rounding`] as a number.
+    const fn rounding(&self) -> u8 {
+        (self.rest >> ROUNDING_SHIFT & 7) as u8
+    }
+
+    /// `{1toN}`
+    const fn broadcast(&self) -> u8 {
+        (self.rest >> BROADCAST_SHIFT) as u8
+    }
+
+    const fn first_row(&self) -> u16 {
+        (self.rest >> MNEMONIC_SHIFT) as u16
+    }
+
+    /// The same without anything that not every row takes.
+    const fn bare(&self) -> Self {
+        Self {
+            rest: self.rest & !(DECORATED | 0xff << SUFFIX_SHIFT),
+            ..*self
+        }
+    }
+
+    const fn is_immediate(&self, index: usize) -> bool {
+        self.signatures[index] & kind::I64 != 0
     }
 }
 
-/// The first row that takes this instruction.
-#[inline]
-pub(crate) fn select(inst: &Inst) -> Result<Choice, EncodeError> {
-    let wanted = Wanted::of(inst);
-    let mut next = Some(inst.mnemonic.row());
-    while let Some(row) = next {
-        next = row.following();
-        let variants = fitting(row, inst, &wanted);
-        if variants == 0 {
-            continue;
-        }
-        if variants & (variants - 1) == 0 {
-            if row.axis == Axis::None && row.flags & flag::SFX_B != 0 && byte_is_a_guess(row, inst, &wanted) {
-                return Err(EncodeError::AmbiguousSize {
-                    mnemonic: inst.mnemonic.name(),
-                });
+/// What comes of a search for a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Selected {
+    /// The row of this index, in this variant.
+    Row(u16, u8),
+    /// A row would do, in more than one size.
+    Ambiguous,
+    /// There is none.
+    Nothing,
+}
+
+/// The first row that fits.
+pub(crate) const fn search(wanted: &Wanted) -> Selected {
+    let mut index = wanted.first_row();
+    loop {
+        let row = Row::at(index);
+        let variants = fitting(row, wanted);
+        if variants != 0 {
+            if wanted.has(UNSIZED) && row.flags & flag::SIZED != 0 {
+                return Selected::Ambiguous;
             }
-            return Ok(prefer_short(
-                Choice {
-                    row,
-                    variant: variants.trailing_zeros() as usize,
-                },
-                inst,
-                &wanted,
-            ));
+            if variants & (variants - 1) != 0 {
+                return match default_variant(row, wanted, variants) {
+                    Some(variant) => Selected::Row(index, variant),
+                    None => Selected::Ambiguous,
+                };
+            }
+            if matches!(row.axis, Axis::None) && row.flags & flag::SFX_B != 0 && byte_is_a_guess(row, wanted) {
+                return Selected::Ambiguous;
+            }
+            return Selected::Row(index, variants.trailing_zeros() as u8);
         }
-        let variant = default_variant(row, inst, variants).ok_or(EncodeError::AmbiguousSize {
-            mnemonic: inst.mnemonic.name(),
-        })?;
-        return Ok(prefer_short(Choice { row, variant }, inst, &wanted));
+        if row.next == 0 {
+            return Selected::Nothing;
+        }
+        index = row.next;
     }
-    Err(mismatch(inst, &wanted))
+}
+
+/// The row and variant for an instruction.
+#[inline]
+pub(crate) fn select(inst: &Inst) -> Result<(&'static Row, usize), EncodeError> {
+    let wanted = Wanted::of(inst);
+    match search(&wanted) {
+        Selected::Row(index, variant) => {
+            let row = Row::at(index);
+            if inst.hints.has(Hints::LOAD) || inst.hints.has(Hints::STORE) {
+                return Ok((hinted(row, variant, inst, &wanted), variant.into()));
+            }
+            if row.flags & flag::SWAP != 0 && !inst.hints.has(Hints::VEX3) {
+                return Ok((prefer_short(row, inst.operands()), variant.into()));
+            }
+            Ok((row, variant.into()))
+        }
+        selected => Err(refusal(selected, inst, &wanted)),
+    }
+}
+
+/// Why there is no row.
+#[cold]
+pub(crate) fn refusal(selected: Selected, inst: &Inst, wanted: &Wanted) -> EncodeError {
+    match selected {
+        Selected::Ambiguous => EncodeError::AmbiguousSize {
+            mnemonic: inst.mnemonic.name(),
+        },
+        _ => mismatch(inst, wanted),
+    }
 }
 
 /// The variants of a row that fit, as bits; 0 where the row does not.
 #[inline]
-fn fitting(row: &'static Row, inst: &Inst, wanted: &Wanted) -> u8 {
-    if row.len != inst.len {
+pub(crate) const fn fitting(row: &Row, wanted: &Wanted) -> u8 {
+    if row.len != wanted.len() {
         return 0;
     }
     let mut variants = row.variants;
-    for index in 0..row.len as usize {
+    let mut index = 0;
+    while index < row.len as usize {
         let (kinds, broadcast) = row.ops[index].accepts();
         let signature = wanted.signatures[index];
-        let mut fit = 0;
-        for (bit, kinds) in kinds.iter().enumerate() {
-            fit |= u8::from(signature & (kinds | broadcast) != 0) << bit;
-        }
+        let mut fit = if signature & (kinds[0] | broadcast) != 0 { 1 } else { 0 };
+        fit |= if signature & (kinds[1] | broadcast) != 0 { 2 } else { 0 };
+        fit |= if signature & (kinds[2] | broadcast) != 0 { 4 } else { 0 };
         variants &= fit;
         if variants == 0 {
             return 0;
         }
         if signature & kind::BROADCAST != 0 {
-            variants &= broadcast_variants(row, index, inst);
+            variants &= broadcast_variants(row.ops[index], wanted.broadcast());
         }
+        index += 1;
     }
-    if inst.suffix != 0 {
-        variants &= suffix_variants(row, inst.suffix);
-    } else if row.flags & flag::DEFAULT64 != 0 && inst.len == 1 && matches!(inst.operands[0], Operand::Imm(_)) {
+    if wanted.suffix() != 0 {
+        variants &= suffix_variants(row, wanted.suffix());
+    } else if row.flags & flag::DEFAULT64 != 0 && row.len == 1 && wanted.is_immediate(0) {
         variants &= 4;
     }
-    let foreign = match inst.syntax {
-        Syntax::Att => flag::INTEL,
-        Syntax::Intel => flag::ATT,
-    };
-    if row.flags & (foreign | flag::NEEDS_MASK | flag::HINT_ONLY | flag::VEX_HINT) != 0 && !allowed(row, inst, foreign)
+    if row.flags & (flag::INTEL | flag::ATT | flag::NEEDS_MASK | flag::HINT_ONLY | flag::VEX_HINT) != 0
+        && !allowed(row, wanted)
     {
         return 0;
     }
-    if wanted.decorated {
-        variants &= decorated_variants(row, inst, wanted);
+    if wanted.has(DECORATED) {
+        variants &= decorated_variants(row, wanted);
     }
     variants
 }
 
-fn allowed(row: &Row, inst: &Inst, foreign: u64) -> bool {
+const fn allowed(row: &Row, wanted: &Wanted) -> bool {
+    let hints = wanted.hints();
+    let foreign = if wanted.has(ATT) { flag::INTEL } else { flag::ATT };
     row.flags & foreign == 0
-        && (row.flags & flag::NEEDS_MASK == 0 || inst.mask != 0)
-        && (row.flags & flag::VEX_HINT == 0 || inst.hints.has(Hints::VEX) || inst.hints.has(Hints::VEX3))
-        && (row.flags & flag::HINT_ONLY == 0 || inst.hints.has(Hints::LOAD) || inst.hints.has(Hints::STORE))
+        && (row.flags & flag::NEEDS_MASK == 0 || wanted.has(MASKED))
+        && (row.flags & flag::VEX_HINT == 0 || hints.has(Hints::VEX) || hints.has(Hints::VEX3))
+        && (row.flags & flag::HINT_ONLY == 0 || hints.has(Hints::LOAD) || hints.has(Hints::STORE))
 }
 
 /// `{1to8}` has to be the vector's length over the element's.
-fn broadcast_variants(row: &Row, index: usize, inst: &Inst) -> u8 {
-    let Operand::Mem(mem) = inst.operands[index] else {
-        return 0;
-    };
-    let class = row.ops[index];
+const fn broadcast_variants(class: Class, count: u8) -> u8 {
     let element = class.broadcast_bytes();
     if element == 0 {
         return 0;
     }
-    (0..3).fold(0, |bits, v| {
-        bits | u8::from(mem.broadcast == ANY_COUNT || class.memory_bytes(v) / element == mem.broadcast) << v
-    })
+    let mut bits = 0;
+    let mut variant = 0;
+    while variant < 3 {
+        if count == ANY_COUNT || class.memory_bytes(variant) / element == count {
+            bits |= 1 << variant;
+        }
+        variant += 1;
+    }
+    bits
 }
 
 /// The variants that an AT&T size suffix leaves.
-fn suffix_variants(row: &Row, suffix: u8) -> u8 {
+pub(crate) const fn suffix_variants(row: &Row, suffix: u8) -> u8 {
     let stated = match suffix {
         b'b' => flag::SFX_B,
         b'w' => flag::SFX_W,
@@ -170,6 +297,9 @@ fn suffix_variants(row: &Row, suffix: u8) -> u8 {
         b's' => flag::SFX_S,
         _ => flag::SFX_T,
     };
+    if row.flags & flag::NO_SFX != 0 {
+        return 0;
+    }
     if row.flags & flag::SFX != 0 {
         return if row.flags & stated != 0 { 7 } else { 0 };
     }
@@ -182,27 +312,28 @@ fn suffix_variants(row: &Row, suffix: u8) -> u8 {
 }
 
 /// Masks, rounding, hints and registers above 15.
-fn decorated_variants(row: &Row, inst: &Inst, wanted: &Wanted) -> u8 {
-    let hints = inst.hints;
-    let evex = row.space == Space::Evex;
-    let refused = (inst.mask != 0 && row.flags & flag::MASK == 0)
-        || (inst.zeroing && (row.flags & flag::ZEROING == 0 || matches!(inst.operands[0], Operand::Mem(_))))
-        || (wanted.high_vector && !evex)
-        || (wanted.high_general && !takes_high_general(row))
-        || ((hints.has(Hints::VEX) || hints.has(Hints::VEX3)) && row.space != Space::Vex)
+const fn decorated_variants(row: &Row, wanted: &Wanted) -> u8 {
+    let hints = wanted.hints();
+    let evex = matches!(row.space, Space::Evex);
+    let refused = (wanted.has(MASKED) && row.flags & flag::MASK == 0)
+        || (wanted.has(ZEROED) && (row.flags & flag::ZEROING == 0 || wanted.has(MEMORY_FIRST)))
+        || (wanted.has(HIGH_VECTOR) && !evex)
+        || (wanted.has(HIGH_GENERAL) && !takes_high_general(row))
+        || ((hints.has(Hints::VEX) || hints.has(Hints::VEX3)) && !matches!(row.space, Space::Vex))
         || (hints.has(Hints::EVEX) && !evex)
         || (hints.has(Hints::NF) && row.flags & flag::NF == 0)
         || (hints.has(Hints::DFV) && row.flags & flag::DFV == 0);
     if refused {
         return 0;
     }
-    let rounded = match inst.rounding {
-        Rounding::None => return 7,
-        Rounding::Sae => row.flags & flag::SAE != 0,
+    const NONE: u8 = Rounding::None as u8;
+    const SAE: u8 = Rounding::Sae as u8;
+    let rounded = match wanted.rounding() {
+        NONE => return 7,
+        SAE => row.flags & flag::SAE != 0,
         _ => row.flags & flag::ROUNDING != 0,
     };
-    let registers = inst.operands().iter().all(|op| !matches!(op, Operand::Mem(_)));
-    match (rounded && registers, row.axis) {
+    match (rounded && !wanted.has(MEMORY), row.axis) {
         (false, _) => 0,
         (true, Axis::Vector) => 4,
         (true, _) => 7,
@@ -210,38 +341,40 @@ fn decorated_variants(row: &Row, inst: &Inst, wanted: &Wanted) -> u8 {
 }
 
 /// Registers 16 to 31 are reached by EVEX, or by REX2, which knows two opcode maps.
-fn takes_high_general(row: &Row) -> bool {
-    match row.space {
-        Space::Evex => true,
-        Space::Legacy => row.map <= 1 && row.flags & flag::NO_EGPR == 0,
-        _ => false,
-    }
+pub(crate) const fn takes_high_general(row: &Row) -> bool {
+    matches!(row.space, Space::Evex) || takes_rex2(row)
+}
+
+const fn takes_rex2(row: &Row) -> bool {
+    matches!(row.space, Space::Legacy) && row.map <= 1 && row.flags & flag::NO_EGPR == 0
 }
 
 /// Whether "8 bits" is only one of the sizes that a memory operand without a size could have here.
-fn byte_is_a_guess(row: &'static Row, inst: &Inst, wanted: &Wanted) -> bool {
-    let unsized_memory = inst
-        .operands()
-        .iter()
-        .any(|op| matches!(op, Operand::Mem(m) if m.size == 0));
-    let decided = row.ops[..row.len as usize]
-        .iter()
-        .any(|class| matches!(class.letter(), b'G' | b'Z' | b'V' | b'K') || class.is_accumulator());
-    if inst.suffix != 0 || !unsized_memory || decided {
+const fn byte_is_a_guess(row: &Row, wanted: &Wanted) -> bool {
+    if wanted.suffix() != 0 || !wanted.has(UNSIZED) {
         return false;
     }
-    let mut next = row.following();
-    while let Some(other) = next {
-        if other.axis == Axis::Operand && fitting(other, inst, wanted) != 0 {
+    let mut index = 0;
+    while index < row.len as usize {
+        let class = row.ops[index];
+        if matches!(class.letter(), b'G' | b'B' | b'Z' | b'V' | b'K') || class.is_accumulator() {
+            return false;
+        }
+        index += 1;
+    }
+    let mut next = row.next;
+    while next != 0 {
+        let other = Row::at(next);
+        if matches!(other.axis, Axis::Operand) && fitting(other, wanted) != 0 {
             return true;
         }
-        next = other.following();
+        next = other.next;
     }
     false
 }
 
 /// The size of an instruction whose operands leave several.
-fn default_variant(row: &Row, inst: &Inst, variants: u8) -> Option<usize> {
+const fn default_variant(row: &Row, wanted: &Wanted, variants: u8) -> Option<u8> {
     if row.flags & flag::DEFAULT64 != 0 {
         return Some(2);
     }
@@ -249,55 +382,42 @@ fn default_variant(row: &Row, inst: &Inst, variants: u8) -> Option<usize> {
         return Some(if variants & 2 != 0 { 1 } else { 2 });
     }
     // Where no operand is memory, the size is in an immediate alone, or the row works on 32 bits at least.
-    let memory = inst.operands().iter().any(|op| matches!(op, Operand::Mem(_)));
-    (!memory && row.axis == Axis::Operand).then(|| {
-        if variants & 2 != 0 {
-            1
-        } else {
-            variants.trailing_zeros() as usize
-        }
+    if wanted.has(MEMORY) || !matches!(row.axis, Axis::Operand) {
+        return None;
+    }
+    Some(if variants & 2 != 0 {
+        1
+    } else {
+        variants.trailing_zeros() as u8
     })
 }
 
-/// A vector move between registers has a load and a store form; the one that needs no third VEX byte is taken, and
-/// `{load}` and `{store}` choose.
-fn prefer_short(choice: Choice, inst: &Inst, wanted: &Wanted) -> Choice {
-    let Choice { row, variant } = choice;
-    if inst.hints.has(Hints::LOAD) || inst.hints.has(Hints::STORE) {
-        return hinted(choice, inst, wanted);
-    }
-    if row.flags & flag::SWAP == 0 || inst.hints.has(Hints::VEX3) {
-        return choice;
-    }
-    let (Operand::Reg(reg), Operand::Reg(rm)) = (inst.operands[0], inst.operands[inst.len as usize - 1]) else {
-        return choice;
+/// A vector move between registers has a load and a store form; the one that needs no third VEX byte is taken.
+pub(crate) fn prefer_short(row: &'static Row, operands: &[Operand]) -> &'static Row {
+    let [Operand::Reg(reg), .., Operand::Reg(rm)] = operands else {
+        return row;
     };
     match row.following() {
-        Some(store) if reg.num < 8 && (8..16).contains(&rm.num) => Choice { row: store, variant },
-        _ => choice,
+        Some(store) if reg.num < 8 && (8..16).contains(&rm.num) => store,
+        _ => row,
     }
 }
 
 /// `{load}` wants the form whose first operand is ModRM.reg, `{store}` the one where it is ModRM.rm.
-fn hinted(choice: Choice, inst: &Inst, wanted: &Wanted) -> Choice {
-    use crate::class::Slot;
+fn hinted(row: &'static Row, variant: u8, inst: &Inst, wanted: &Wanted) -> &'static Row {
     let slot = if inst.hints.has(Hints::LOAD) {
         Slot::Reg
     } else {
         Slot::Rm
     };
     let right = |row: &Row| row.len == 0 || row.ops[0].slot() == slot;
-    if right(choice.row) || !inst.operands().iter().all(|op| matches!(op, Operand::Reg(_))) {
-        return choice;
+    if right(row) || !inst.operands().iter().all(|op| matches!(op, Operand::Reg(_))) {
+        return row;
     }
-    let bit = 1 << choice.variant;
     inst.mnemonic
         .rows()
-        .find(|row| right(row) && row.space == choice.row.space && fitting(row, inst, wanted) & bit != 0)
-        .map_or(choice, |row| Choice {
-            row,
-            variant: choice.variant,
-        })
+        .find(|other| right(other) && other.space == row.space && fitting(other, wanted) & 1 << variant != 0)
+        .unwrap_or(row)
 }
 
 /// Why no row matched, with the forms that exist.
@@ -315,26 +435,15 @@ fn mismatch(inst: &Inst, wanted: &Wanted) -> EncodeError {
             accepted: counts,
         };
     }
-    let bare = Inst {
-        mask: 0,
-        zeroing: false,
-        rounding: Rounding::None,
-        hints: Hints::NONE,
-        suffix: 0,
-        ..*inst
-    };
-    let plain = Wanted {
-        decorated: false,
-        ..*wanted
-    };
-    if inst.mnemonic.rows().any(|row| fitting(row, &bare, &plain) != 0) {
+    let bare = wanted.bare();
+    if inst.mnemonic.rows().any(|row| fitting(row, &bare) != 0) {
         let what = if inst.mask != 0 || inst.zeroing {
             "a mask"
         } else if inst.rounding != Rounding::None {
             "this rounding"
         } else if inst.suffix != 0 {
             "this size suffix"
-        } else if wanted.high_vector || wanted.high_general {
+        } else if wanted.has(HIGH_VECTOR | HIGH_GENERAL) {
             "registers above 15"
         } else {
             "this encoding hint"
@@ -371,6 +480,12 @@ pub(crate) fn check_prefixes(row: &Row, inst: &Inst) -> Result<(), EncodeError> 
         return Err(EncodeError::NotAllowed {
             mnemonic,
             what: "a lock prefix",
+        });
+    }
+    if inst.prefixes.has(Prefixes::REX2) && !takes_rex2(row) {
+        return Err(EncodeError::NotAllowed {
+            mnemonic,
+            what: "a REX2 prefix",
         });
     }
     let repeated = inst.prefixes.has(Prefixes::REP) || inst.prefixes.has(Prefixes::REPNE);

@@ -177,6 +177,10 @@ impl Operation {
     }
 }
 
+/// The number of a value that a symbol is set to, or has as its size; 0 is the constant 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ValueId(u32);
+
 /// Where a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -188,7 +192,7 @@ pub(crate) enum Place {
         item: u32,
     },
     /// `.set`
-    Equal(Value),
+    Equal(ValueId),
     Common {
         size: u64,
         align: u64,
@@ -220,7 +224,7 @@ pub(crate) struct Symbol {
     /// STT_*
     pub(crate) kind: u8,
     /// Set by `.size`.
-    pub(crate) size: Value,
+    pub(crate) size: ValueId,
     /// Referred to by anything but its own directives.
     pub(crate) used: bool,
     /// A temporary of the assembler: dot, a numeric label. Never in the symbol table.
@@ -242,8 +246,9 @@ impl Symbol {
 pub(crate) struct Symbols {
     text: Vec<u8>,
     all: Vec<Symbol>,
-    /// Open addressing, a power of two; 0 is free.
-    slots: Vec<SymbolId>,
+    values: Vec<Value>,
+    /// Open addressing, a power of two: a symbol, and part of its name's hash in the high half; 0 is free.
+    slots: Vec<u64>,
     named: usize,
 }
 
@@ -253,27 +258,43 @@ const BLANK: Symbol = Symbol {
     binding: Binding::Default,
     visibility: 0,
     kind: 0,
-    size: Value::constant(0),
+    size: ValueId(0),
     used: false,
     anonymous: true,
     redefinable: false,
     weakref: false,
 };
 
-fn hash(name: &[u8]) -> usize {
-    use core::hash::Hasher;
-    let mut hasher = rustc_hash::FxHasher::default();
-    hasher.write(name);
-    let value = hasher.finish();
-    (value ^ value >> 32) as usize
+/// Eight bytes at a time; the last eight overlap those before.
+#[inline]
+fn hash(name: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut value = name.len() as u64;
+    let mut mix = |word: u64| value = (value.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    if let Some(last) = name.last_chunk::<8>() {
+        for word in name.as_chunks::<8>().0 {
+            mix(u64::from_le_bytes(*word));
+        }
+        mix(u64::from_le_bytes(*last));
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        mix(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+    } else {
+        mix(name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+    }
+    // Names of labels differ in a few digits; one more round spreads them over all bits.
+    value = (value ^ value >> 29).wrapping_mul(FACTOR);
+    value ^ value >> 32
 }
 
 impl Symbols {
-    pub(crate) fn new() -> Self {
+    /// No symbols, and room for about so many names.
+    pub(crate) fn new(names: usize) -> Self {
+        let slots = (names + names / 2).next_power_of_two().clamp(256, 1 << 22);
         Self {
             text: Vec::new(),
             all: alloc::vec![BLANK],
-            slots: alloc::vec![0; 1024],
+            values: alloc::vec![Value::constant(0)],
+            slots: alloc::vec![0; slots],
             named: 0,
         }
     }
@@ -284,6 +305,25 @@ impl Symbols {
 
     pub(crate) fn get_mut(&mut self, id: SymbolId) -> &mut Symbol {
         &mut self.all[id as usize]
+    }
+
+    pub(crate) fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0 as usize]
+    }
+
+    /// Keeps a value.
+    pub(crate) fn keep(&mut self, value: Value) -> ValueId {
+        if value == Value::constant(0) {
+            return ValueId(0);
+        }
+        self.values.push(value);
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    /// Makes a symbol equal to a value.
+    pub(crate) fn set(&mut self, id: SymbolId, value: Value) {
+        let value = self.keep(value);
+        self.get_mut(id).place = Place::Equal(value);
     }
 
     pub(crate) fn name(&self, id: SymbolId) -> &[u8] {
@@ -301,27 +341,32 @@ impl Symbols {
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> Option<SymbolId> {
+        match self.slots[self.slot(name, hash(name))] {
+            0 => None,
+            entry => Some(entry as SymbolId),
+        }
+    }
+
+    /// The slot that has this name, or the free one where it belongs.
+    #[inline]
+    fn slot(&self, name: &[u8], hash: u64) -> usize {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(name) & mask;
+        let mut slot = hash as usize & mask;
         loop {
-            match self.slots[slot] {
-                0 => return None,
-                id if self.name(id) == name => return Some(id),
-                _ => slot = (slot + 1) & mask,
+            let entry = self.slots[slot];
+            if entry == 0 || ((entry ^ hash) >> 32 == 0 && self.name(entry as SymbolId) == name) {
+                return slot;
             }
+            slot = (slot + 1) & mask;
         }
     }
 
     /// The symbol of this name, made if it is not there yet.
     pub(crate) fn intern(&mut self, name: &[u8]) -> SymbolId {
-        let mask = self.slots.len() - 1;
-        let mut slot = hash(name) & mask;
-        loop {
-            match self.slots[slot] {
-                0 => break,
-                id if self.name(id) == name => return id,
-                _ => slot = (slot + 1) & mask,
-            }
+        let hash = hash(name);
+        let slot = self.slot(name, hash);
+        if self.slots[slot] != 0 {
+            return self.slots[slot] as SymbolId;
         }
         let id = self.all.len() as SymbolId;
         let start = self.text.len() as u32;
@@ -331,14 +376,15 @@ impl Symbols {
             anonymous: false,
             ..BLANK
         });
-        self.slots[slot] = id;
+        self.slots[slot] = hash >> 32 << 32 | u64::from(id);
         self.named += 1;
-        if self.named * 2 > self.slots.len() {
+        if self.named * 8 > self.slots.len() * 5 {
             self.grow();
         }
         id
     }
 
+    #[cold]
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
         self.slots = alloc::vec![0; mask + 1];
@@ -346,11 +392,12 @@ impl Symbols {
             if self.all[id as usize].anonymous {
                 continue;
             }
-            let mut slot = hash(self.name(id)) & mask;
+            let hash = hash(self.name(id));
+            let mut slot = hash as usize & mask;
             while self.slots[slot] != 0 {
                 slot = (slot + 1) & mask;
             }
-            self.slots[slot] = id;
+            self.slots[slot] = hash >> 32 << 32 | u64::from(id);
         }
     }
 

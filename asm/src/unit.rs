@@ -32,13 +32,30 @@ pub(crate) enum Resolved {
     Symbol(SymbolId, i64),
 }
 
+/// Why a value comes to nothing. Values are tried often before they are known, so the words are made later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unresolved {
+    Circular(SymbolId),
+    TooDeep,
+    /// The two have no constant distance.
+    Difference(Resolved, Resolved),
+    DivisionByZero,
+    /// An operation on what is no constant.
+    Operation,
+    NotConstant(Resolved),
+}
+
+/// How many bytes of source there are for each symbol, roughly, in what compilers write.
+const BYTES_PER_SYMBOL: usize = 128;
+
 /// Deeper `.set` chains and expressions than this are taken to be circular.
 const DEEPEST: u32 = 64;
 
 impl Unit {
-    pub(crate) fn new() -> Self {
+    /// A unit without sections, for a source of this size.
+    pub(crate) fn new(source_bytes: usize) -> Self {
         Self {
-            symbols: Symbols::new(),
+            symbols: Symbols::new(source_bytes / BYTES_PER_SYMBOL),
             sections: Vec::new(),
             trees: Vec::new(),
             problems: Vec::new(),
@@ -63,13 +80,13 @@ impl Unit {
     }
 
     /// What a symbol stands for, through `.set`.
-    pub(crate) fn resolve_symbol(&self, id: SymbolId) -> Result<Resolved, String> {
+    pub(crate) fn resolve_symbol(&self, id: SymbolId) -> Result<Resolved, Unresolved> {
         self.symbol_at_depth(id, 0)
     }
 
-    fn symbol_at_depth(&self, id: SymbolId, depth: u32) -> Result<Resolved, String> {
+    fn symbol_at_depth(&self, id: SymbolId, depth: u32) -> Result<Resolved, Unresolved> {
         if depth > DEEPEST {
-            return Err(alloc::format!("the definition of {} is circular", self.name(id)));
+            return Err(Unresolved::Circular(id));
         }
         match self.symbols.get(id).place {
             Place::Undefined | Place::Common { .. } => Ok(Resolved::Symbol(id, 0)),
@@ -77,18 +94,18 @@ impl Unit {
                 let position = self.sections[section as usize].position(offset, item);
                 Ok(Resolved::Section(section, position as i64))
             }
-            Place::Equal(value) => self.value_at_depth(&value, depth + 1),
+            Place::Equal(value) => self.value_at_depth(self.symbols.value(value), depth + 1),
         }
     }
 
     /// What a value comes to with the addresses of now.
-    pub(crate) fn resolve(&self, value: &Value) -> Result<Resolved, String> {
+    pub(crate) fn resolve(&self, value: &Value) -> Result<Resolved, Unresolved> {
         self.value_at_depth(value, 0)
     }
 
-    fn value_at_depth(&self, value: &Value, depth: u32) -> Result<Resolved, String> {
+    fn value_at_depth(&self, value: &Value, depth: u32) -> Result<Resolved, Unresolved> {
         if depth > DEEPEST {
-            return Err(String::from("this expression is circular or too deep"));
+            return Err(Unresolved::TooDeep);
         }
         if value.tree != 0 {
             return Ok(Self::plus(self.tree_at_depth(value.tree, depth + 1)?, value.addend));
@@ -101,8 +118,7 @@ impl Unit {
             0 => return Ok(Self::plus(plus, value.addend)),
             id => self.symbol_at_depth(id, depth + 1)?,
         };
-        self.subtract(plus, minus)
-            .map(|difference| Self::plus(difference, value.addend))
+        Self::subtract(plus, minus).map(|difference| Self::plus(difference, value.addend))
     }
 
     fn plus(value: Resolved, addend: i64) -> Resolved {
@@ -113,16 +129,29 @@ impl Unit {
         }
     }
 
-    fn subtract(&self, plus: Resolved, minus: Resolved) -> Result<Resolved, String> {
+    fn subtract(plus: Resolved, minus: Resolved) -> Result<Resolved, Unresolved> {
         match (plus, minus) {
             (_, Resolved::Constant(b)) => Ok(Self::plus(plus, b.wrapping_neg())),
             (Resolved::Section(a, x), Resolved::Section(b, y)) if a == b => Ok(Resolved::Constant(x.wrapping_sub(y))),
             (Resolved::Symbol(a, x), Resolved::Symbol(b, y)) if a == b => Ok(Resolved::Constant(x.wrapping_sub(y))),
-            _ => Err(alloc::format!(
+            _ => Err(Unresolved::Difference(plus, minus)),
+        }
+    }
+
+    /// The words for why a value comes to nothing.
+    #[cold]
+    pub(crate) fn explain(&self, why: Unresolved) -> String {
+        match why {
+            Unresolved::Circular(id) => alloc::format!("the definition of {} is circular", self.name(id)),
+            Unresolved::TooDeep => String::from("this expression is circular or too deep"),
+            Unresolved::Difference(plus, minus) => alloc::format!(
                 "the difference of {} and {} is not constant",
                 self.describe(plus),
                 self.describe(minus)
-            )),
+            ),
+            Unresolved::DivisionByZero => String::from("division by zero"),
+            Unresolved::Operation => String::from("this operation needs constants"),
+            Unresolved::NotConstant(value) => alloc::format!("{} is not a constant", self.describe(value)),
         }
     }
 
@@ -138,7 +167,7 @@ impl Unit {
         }
     }
 
-    fn tree_at_depth(&self, tree: u32, depth: u32) -> Result<Resolved, String> {
+    fn tree_at_depth(&self, tree: u32, depth: u32) -> Result<Resolved, Unresolved> {
         use crate::symbol::Operation as Op;
         let Tree { operation, left, right } = self.trees[tree as usize - 1];
         let a = self.value_at_depth(&left, depth)?;
@@ -147,8 +176,8 @@ impl Unit {
             (_, Resolved::Constant(a), Resolved::Constant(b)) => operation
                 .apply(a, b)
                 .map(Resolved::Constant)
-                .ok_or_else(|| String::from("division by zero")),
-            (Op::Subtract, a, b) => self.subtract(a, b),
+                .ok_or(Unresolved::DivisionByZero),
+            (Op::Subtract, a, b) => Self::subtract(a, b),
             (Op::Add, a, Resolved::Constant(b)) => Ok(Self::plus(a, b)),
             (Op::Add, Resolved::Constant(a), b) => Ok(Self::plus(b, a)),
             (Op::Equal | Op::NotEqual, a, b) => {
@@ -159,18 +188,18 @@ impl Unit {
                 Resolved::Section(s, x),
                 Resolved::Section(t, y),
             ) if s == t => Ok(Resolved::Constant(operation.apply(x, y).unwrap_or(0))),
-            _ => Err(String::from("this operation needs constants")),
+            _ => Err(Unresolved::Operation),
         }
     }
 
     /// A value that has to be a number.
-    pub(crate) fn constant(&self, value: &Value) -> Result<i64, String> {
+    pub(crate) fn constant(&self, value: &Value) -> Result<i64, Unresolved> {
         if let Some(constant) = value.as_constant() {
             return Ok(constant);
         }
         match self.resolve(value)? {
             Resolved::Constant(a) => Ok(a),
-            other => Err(alloc::format!("{} is not a constant", self.describe(other))),
+            other => Err(Unresolved::NotConstant(other)),
         }
     }
 
@@ -180,7 +209,30 @@ impl Unit {
     }
 
     /// The value with everything folded that can be at this point of the source; `None` if it is circular.
+    #[inline]
     pub(crate) fn fold(&self, value: &Value, depth: u32) -> Option<Value> {
+        if value.tree != 0 {
+            return self.fold_deep(value, depth);
+        }
+        match (self.symbols.get(value.plus).place, self.symbols.get(value.minus).place) {
+            (Place::Equal(_), _) | (_, Place::Equal(_)) => self.fold_deep(value, depth),
+            (
+                Place::Label { section, offset, item },
+                Place::Label {
+                    section: s,
+                    offset: o,
+                    item: i,
+                },
+            ) if section == s && item == i => Some(Value::constant(
+                value.addend.wrapping_add(offset as i64).wrapping_sub(o as i64),
+            )),
+            _ if value.plus == value.minus && value.plus != 0 => Some(Value::constant(value.addend)),
+            _ => Some(*value),
+        }
+    }
+
+    /// As [`Unit::fold`], through what symbols are set to.
+    fn fold_deep(&self, value: &Value, depth: u32) -> Option<Value> {
         if depth > DEEPEST {
             return None;
         }
@@ -197,7 +249,7 @@ impl Unit {
             let Place::Equal(inner) = self.symbols.get(out.plus).place else {
                 break;
             };
-            let inner = self.fold(&inner, depth + 1)?;
+            let inner = self.fold(self.symbols.value(inner), depth + 1)?;
             if inner.tree != 0
                 || (inner.minus != 0 && out.minus != 0)
                 || (inner.plus != 0 && out.operator != Operator::None)
@@ -212,7 +264,7 @@ impl Unit {
             }
         }
         if let Place::Equal(inner) = self.symbols.get(out.minus).place {
-            let inner = self.fold(&inner, depth + 1)?;
+            let inner = self.fold(self.symbols.value(inner), depth + 1)?;
             if inner.minus == 0 && inner.tree == 0 {
                 out.minus = inner.plus;
                 out.addend = out.addend.wrapping_sub(inner.addend);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::process_arguments::{HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments};
+
 /// Load, run, inspect and link x86-64 ELF objects
 #[derive(Debug, Parser)]
 #[command(
@@ -32,6 +34,12 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     Link(LinkArguments),
     Asm(AsmArguments),
+    FuzzObject(FuzzObjectArguments),
+    Plan(PlanArguments),
+    Patch(PatchArguments),
+    Status(StatusArguments),
+    Revert(RevertArguments),
+    History(HistoryArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -63,6 +71,28 @@ pub(crate) struct AsmArguments {
     /// Set the symbol NAME to a number
     #[arg(short = 'D', value_name = "NAME=NUMBER", value_parser = definition)]
     pub(crate) definitions: Vec<Definition>,
+}
+
+/// Write an object for fuzzing a linker or loader
+///
+/// Sections, symbols, COMDAT groups and relocations of every type, as they follow from a number: the same number gives the
+/// same object. All of it makes sense, but values need not fit, and names may be other objects'.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub fuzz-object --seed 1 -o a.o && readelf -a a.o
+  restub fuzz-object --seed 0x2a -o a.o && ld -r a.o -o b.o
+
+The library's module restub_loader::fuzzing makes whole cases, with archives and what is expected of them.
+
+Exit status: 0, 1 if the object cannot be written, 2 for bad usage.")]
+pub(crate) struct FuzzObjectArguments {
+    /// The number that decides everything
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
+    pub(crate) seed: u64,
+    /// Write the object to OUT
+    #[arg(short = 'o', value_name = "OUT")]
+    pub(crate) output: PathBuf,
 }
 
 /// A syntax of the assembler.
@@ -306,13 +336,21 @@ pub(crate) fn definition(text: &str) -> Result<Definition, String> {
     })
 }
 
-/// A number in decimal, or in hexadecimal with 0x.
 pub(crate) fn parse_address(text: &str) -> Result<u64, String> {
+    parse(text, "address")
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    parse(text, "number")
+}
+
+/// A number in decimal, or in hexadecimal with 0x.
+fn parse(text: &str, what: &str) -> Result<u64, String> {
     let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed.map_err(|_| format!("{text} is no address: give decimal digits, or 0x and hexadecimal ones"))
+    parsed.map_err(|_| format!("{text} is no {what}: give decimal digits, or 0x and hexadecimal ones"))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub(crate) fn assemble(arguments: &AsmArguments) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|definition| (definition.name.clone(), definition.address.cast_signed()))
             .collect(),
+        ..Options::default()
     };
     let object = restub_asm::assemble(&source(&arguments.file)?, &options)?;
     let output = &arguments.output;

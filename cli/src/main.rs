@@ -5,10 +5,13 @@ mod assemble;
 mod compile;
 mod crash;
 mod files;
+mod fuzz;
 mod inspect;
 mod link;
 mod manual;
 mod output;
+mod process;
+mod process_arguments;
 mod program;
 mod report;
 mod run;
@@ -37,6 +40,12 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Link(arguments) => link::link(&arguments),
         Command::Asm(arguments) => assemble::assemble(&arguments),
+        Command::FuzzObject(arguments) => fuzz::fuzz_object(&arguments),
+        Command::Plan(arguments) => process::plan(&arguments),
+        Command::Patch(arguments) => process::patch(&arguments),
+        Command::Status(arguments) => process::status(&arguments),
+        Command::Revert(arguments) => process::revert(&arguments),
+        Command::History(arguments) => process::history(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

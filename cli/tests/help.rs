@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::Folder;
 
-const COMMANDS: [&str; 6] = ["asm", "run", "inspect", "link", "completions", "man"];
+const COMMANDS: [&str; 7] = ["asm", "fuzz-object", "run", "inspect", "link", "completions", "man"];
 
 #[test]
 fn every_command_has_examples_and_they_parse() {

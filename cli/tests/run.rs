@@ -373,6 +373,28 @@ fn asm_writes_what_gnu_as_writes() {
 }
 
 #[test]
+fn fuzz_object_writes_objects_that_binary_tools_read() {
+    let folder = Folder::new();
+    for seed in 0..20 {
+        let seed = seed.to_string();
+        folder.restub_ok(&["fuzz-object", "--seed", &seed, "-o", "a.o"]);
+        folder.restub_ok(&["fuzz-object", "--seed", &seed, "-o", "b.o"]);
+        let (a, b) = (std::fs::read(folder.file("a.o")), std::fs::read(folder.file("b.o")));
+        assert_eq!(a.expect("a.o"), b.expect("b.o"));
+        let output = std::process::Command::new("readelf")
+            .arg("-aW")
+            .arg(folder.file("a.o"))
+            .output()
+            .expect("readelf");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        // binutils 2.40 knows neither SHT_CREL nor the types for APX.
+        let known = |line: &str| line.contains("unrecognized") || line.contains("0x40000014");
+        assert!(errors.lines().all(known), "seed {seed}: {errors}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("R_X86_64_") || seed != "0");
+    }
+}
+
+#[test]
 fn a_failed_assertion_names_the_program() {
     let folder = Folder::new();
     folder.compile("asserts.c", "#include <assert.h>\nint main(void) { assert(0); }", &[]);

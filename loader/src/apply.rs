@@ -7,7 +7,7 @@ use crate::image::{AppliedRelocation, Ifunc, ImageReference, RelocationBinding};
 use crate::layout::{Layout, PLT_ENTRY_BYTES, SectionPlace};
 use crate::memory::{Memory, Placement, SegmentKind, TlsDescriptors, TlsPlacement};
 use crate::object::{Relocation, Section};
-use crate::own::{self, NOT_OWN};
+use crate::own::{self, NOT_OWN, Noted, Rebind};
 use crate::relocation::{Formula, Need, Row, Values};
 use crate::resolver::{CopyRule, Target, TargetKind};
 use crate::scan::{self, NO_SLOT, Needs, Slots, Tables};
@@ -204,8 +204,8 @@ impl Linked<'_, '_> {
         &self,
         memory: &mut dyn Memory,
         mut trace: Option<&mut Vec<AppliedRelocation>>,
-    ) -> Result<Vec<ImageReference>> {
-        let mut references = Vec::new();
+    ) -> Result<Noted> {
+        let mut noted = Noted::default();
         for segment in SegmentKind::ALL {
             if self.layout.sizes[segment as usize].filled_bytes == 0 {
                 continue;
@@ -230,18 +230,18 @@ impl Linked<'_, '_> {
                         inward: tolerant || crate::layout::is_function_array(section.name),
                     };
                     let bytes = &mut buffer[offset as usize..][..length];
-                    self.apply_section(&field, bytes, &mut references, trace.as_deref_mut())?;
+                    self.apply_section(&field, bytes, &mut noted, trace.as_deref_mut())?;
                 }
             }
         }
-        Ok(references)
+        Ok(noted)
     }
 
     fn apply_section(
         &self,
         fields: &SectionFields<'_, '_>,
         bytes: &mut [u8],
-        references: &mut Vec<ImageReference>,
+        noted: &mut Noted,
         mut trace: Option<&mut Vec<AppliedRelocation>>,
     ) -> Result<()> {
         let ids = &self.unit.symbol_ids[fields.object];
@@ -251,7 +251,7 @@ impl Linked<'_, '_> {
             };
             let symbol = &self.unit.symbols[ids[relocation.symbol as usize].0 as usize];
             let applied = self
-                .apply_one(fields, row, symbol, relocation, bytes, references)
+                .apply_one(fields, row, symbol, relocation, bytes, noted)
                 .map_err(|reason| scan::error(self.unit, fields.object, fields.index, relocation, reason))?;
             if let (Some(trace), Some((value, binding))) = (trace.as_deref_mut(), applied) {
                 trace.push(AppliedRelocation {
@@ -278,7 +278,7 @@ impl Linked<'_, '_> {
         symbol: &Symbol<'_>,
         relocation: Relocation,
         bytes: &mut [u8],
-        references: &mut Vec<ImageReference>,
+        noted: &mut Noted,
     ) -> Result<Option<(u64, RelocationBinding)>, RelocationError> {
         let at = relocation.offset as usize;
         let Some(field) = bytes.get_mut(at..at + usize::from(row.width)) else {
@@ -297,7 +297,7 @@ impl Linked<'_, '_> {
         values.a = relocation.addend.cast_unsigned();
         values.p = fields.address.wrapping_add(relocation.offset);
         if self.unit.rebinds {
-            self.rebind(fields, row, symbol, relocation, &mut values, references)?;
+            self.rebind(fields, row, symbol, relocation, &mut values, noted)?;
         }
         if row.need == Need::RelaxableGot
             && symbol.needs.has(Needs::RELAXED)
@@ -325,7 +325,7 @@ impl Linked<'_, '_> {
         symbol: &Symbol<'_>,
         relocation: Relocation,
         values: &mut Values,
-        references: &mut Vec<ImageReference>,
+        noted: &mut Noted,
     ) -> Result<(), RelocationError> {
         let mut own = symbol.own;
         if own != NOT_OWN {
@@ -345,8 +345,18 @@ impl Linked<'_, '_> {
             values.l = values.s;
             own = meant.own;
         }
+        let is_kept = own != NOT_OWN && self.unit.owns[own as usize].rebind != Rebind::Own;
+        if !fields.inward && !is_kept {
+            noted.expose(
+                self.unit,
+                row,
+                values.a,
+                symbol,
+                (fields.section, relocation.offset as usize),
+            );
+        }
         if own != NOT_OWN && !fields.tolerant {
-            references.push(ImageReference {
+            noted.references.push(ImageReference {
                 place: values.p,
                 definition: own,
             });

@@ -1,7 +1,7 @@
 //! The result of a link: where everything is.
 
 use crate::memory::{Placement, SegmentKind, TlsPlacement};
-use crate::own::OwnKind;
+use crate::own::{Exposed, OwnKind};
 use crate::resolver::Target;
 
 /// A linked image. Its bytes are in the [`Memory`](crate::Memory) that it was linked into.
@@ -37,6 +37,8 @@ pub struct Image {
     pub definitions: Vec<ImageDefinition>,
     /// If the resolver rebinds: where code and data refer to these definitions.
     pub references: Vec<ImageReference>,
+    /// If the resolver rebinds: what may have gone elsewhere by its address.
+    pub exposed: Exposed,
 }
 
 /// An own definition of an image, and what references to it got.
@@ -54,6 +56,9 @@ pub struct ImageDefinition {
     pub address: u64,
     /// The size in bytes.
     pub size: u64,
+    /// For functions, a number for what they do: two versions with the same number are the same, wherever they are. Of
+    /// two with different numbers one may only lie differently among its neighbours. 0 for everything else.
+    pub fingerprint: u64,
     /// What references get instead.
     pub rebound: Option<Target>,
 }

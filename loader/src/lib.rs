@@ -5,7 +5,10 @@ mod archive;
 mod debug;
 mod elf_image;
 mod error;
+mod fingerprint;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod image;
 mod input;
 mod layout;
@@ -35,6 +38,6 @@ pub use memory::{
     TlsRequest, Window,
 };
 pub use object::{Group, Object, ObjectSymbol, Relocation, Relocations, Section, SymbolPlace};
-pub use own::{Own, OwnKind, Rebind};
+pub use own::{Exposed, Own, OwnKind, Rebind};
 pub use relocation::{Fit, Formula, Need, RELAXATIONS, ROWS, Relaxation, Row, Values};
 pub use resolver::{CopyRule, NoSymbols, Request, Resolver, Target, TargetKind};

@@ -6,6 +6,7 @@ use crate::apply::Linked;
 use crate::archive::Archive;
 use crate::debug;
 use crate::error::{Error, Result};
+use crate::fingerprint;
 use crate::image::{
     Detail, FunctionArray, Image, ImageDefinition, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind,
 };
@@ -102,7 +103,7 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     linked.assign_addresses();
     linked.copy(memory);
     let mut relocations = Vec::new();
-    let references = linked.apply(memory, options.trace.then_some(&mut relocations))?;
+    let noted = linked.apply(memory, options.trace.then_some(&mut relocations))?;
     let ifuncs = linked.fill_tables(memory)?;
     copy_variables(linked, memory)?;
     let debug = if options.debug {
@@ -113,7 +114,8 @@ fn write(linked: &mut Linked<'_, '_>, memory: &mut dyn Memory, options: &Options
     memory.finalize(&linked.placement)?;
     let mut image = describe(linked, options.detail);
     image.relocations = relocations;
-    image.references = references;
+    image.references = noted.references;
+    image.exposed = noted.exposed;
     image.ifuncs = ifuncs;
     image.debug = debug;
     Ok(image)
@@ -283,11 +285,13 @@ fn describe(linked: &Linked<'_, '_>, detail: Detail) -> Image {
         debug: Vec::new(),
         definitions: describe_definitions(linked),
         references: Vec::new(),
+        exposed: own::Exposed::default(),
     }
 }
 
 fn describe_definitions(linked: &Linked<'_, '_>) -> Vec<ImageDefinition> {
-    let describe = |owned: &own::Owned| {
+    let fingerprints = fingerprint::of_functions(linked.unit);
+    let describe = |(owned, fingerprint): (&own::Owned, u64)| {
         let own = own::describe(linked.unit, owned);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
         ImageDefinition {
@@ -297,13 +301,14 @@ fn describe_definitions(linked: &Linked<'_, '_>) -> Vec<ImageDefinition> {
             binding: own.binding,
             address: linked.definition_address(&linked.unit.symbols[owned.id.0 as usize]),
             size: own.size,
+            fingerprint,
             rebound: match owned.rebind {
                 Rebind::To(target) => Some(target),
                 _ => None,
             },
         }
     };
-    linked.unit.owns.iter().map(describe).collect()
+    linked.unit.owns.iter().zip(fingerprints).map(describe).collect()
 }
 
 fn describe_symbol(linked: &Linked<'_, '_>, symbol: &Symbol<'_>, detail: Detail, symbols: &mut Vec<ImageSymbol>) {

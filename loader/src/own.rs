@@ -7,13 +7,13 @@
 use object::elf;
 
 use crate::error::{MemoryError, RelocationError};
-use crate::image::SymbolBinding;
+use crate::image::{ImageReference, SymbolBinding};
 use crate::layout::{Layout, SectionPlace};
 use crate::memory::{Memory, SegmentKind, TlsPlacement, Window};
 use crate::object::Section;
 use crate::relocation::{Formula, Row};
 use crate::resolver::{Resolver, Target, TargetKind};
-use crate::unit::{Definition, SymbolId, Unit};
+use crate::unit::{Definition, Symbol, SymbolId, Unit};
 
 /// No entry in [`Unit::owns`].
 pub(crate) const NOT_OWN: u32 = u32::MAX;
@@ -33,6 +33,8 @@ pub struct Own<'a> {
     pub size: u64,
     /// Whether and how others may bind to it.
     pub binding: SymbolBinding,
+    /// An alignment in bytes that code may rely on: that of its section, as far as its place in it allows.
+    pub align: u64,
     /// Whether it is a tentative definition (`SHN_COMMON`), which gives way to any other.
     pub tentative: bool,
 }
@@ -98,6 +100,15 @@ pub(crate) fn rebind(unit: &mut Unit<'_>, layout: &Layout, resolver: &mut dyn Re
         unit.symbols[id.0 as usize].own = u32::try_from(index).unwrap_or(NOT_OWN);
     }
     split_sections(unit);
+    let starts = unit.owns.iter().filter(|owned| owned.kind == OwnKind::Function);
+    let start = |owned: &Owned| {
+        let symbol = &unit.symbols[owned.id.0 as usize];
+        match symbol.definition {
+            Definition::Section { section, value } => Some((symbol.object, section, value)),
+            _ => None,
+        }
+    };
+    unit.function_starts = starts.filter_map(start).collect();
 }
 
 /// Gives the functions that are to have one their stubs.
@@ -140,7 +151,22 @@ pub(crate) fn kept_tls_block(unit: &Unit<'_>) -> Option<TlsPlacement> {
 /// Describes a definition, for a resolver or in an image.
 pub(crate) fn describe<'a>(unit: &'a Unit<'_>, owned: &Owned) -> Own<'a> {
     let symbol = &unit.symbols[owned.id.0 as usize];
+    let align = match symbol.definition {
+        Definition::Section { section, value } => {
+            let section = unit.objects[symbol.object as usize].sections[section as usize]
+                .align
+                .max(1);
+            if value == 0 {
+                section
+            } else {
+                section.min(1 << value.trailing_zeros())
+            }
+        }
+        Definition::Common { align, .. } => align,
+        _ => 1,
+    };
     Own {
+        align,
         name: symbol.name,
         object: &unit.objects[symbol.object as usize].name,
         file: owned.file.map(|file| unit.symbols[file.0 as usize].name),
@@ -205,6 +231,8 @@ fn kind(unit: &Unit<'_>, layout: &Layout, id: SymbolId) -> Option<OwnKind> {
             function.then_some(OwnKind::Function)
         }
         SectionPlace::In(SegmentKind::ReadOnly, _) => Some(OwnKind::Constant),
+        // Where unwind tables find a personality routine: writable for the dynamic linker's sake only.
+        _ if symbol.name.starts_with(b"DW.ref.") => Some(OwnKind::Constant),
         SectionPlace::In(..) | SectionPlace::Tls(_) => Some(OwnKind::Variable),
     }
 }
@@ -231,6 +259,66 @@ fn split_sections(unit: &mut Unit<'_>) {
         .retain(|_, pieces| pieces.iter().any(|piece| piece.to.is_some()));
     for pieces in unit.pieces.values_mut() {
         pieces.sort_unstable_by_key(|piece| (piece.start, piece.size));
+    }
+}
+
+/// What of an image its code and data have the addresses of, beside its stubs: that may be anywhere in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exposed {
+    /// A function that is not called through a stub, as far as relocations tell. Assemblers resolve references inside of
+    /// a section themselves.
+    pub functions: bool,
+    /// A constant.
+    pub constants: bool,
+    /// A variable.
+    pub variables: bool,
+}
+
+/// What is noted of an image's relocations.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    pub(crate) references: Vec<ImageReference>,
+    pub(crate) exposed: Exposed,
+}
+
+impl Noted {
+    /// Notes a relocation in one section against another one of the image.
+    pub(crate) fn expose(
+        &mut self,
+        unit: &Unit<'_>,
+        row: &Row,
+        addend: u64,
+        symbol: &Symbol<'_>,
+        field: (&Section<'_>, usize),
+    ) {
+        let Definition::Section { section, value } = symbol.definition else {
+            return;
+        };
+        if !takes_address(row, field) {
+            return;
+        }
+        let to = &unit.objects[symbol.object as usize].sections[section as usize];
+        if to.flags.contains(elf::SHF_EXECINSTR) {
+            // Tables of jumps name places inside of functions.
+            let from_code = field.0.flags.contains(elf::SHF_EXECINSTR);
+            let start = (symbol.object, section, value.wrapping_add(addend));
+            self.exposed.functions |= from_code || unit.function_starts.contains(&start);
+        } else if to.flags.contains(elf::SHF_WRITE) {
+            self.exposed.variables = true;
+        } else {
+            self.exposed.constants = true;
+        }
+    }
+}
+
+/// Whether a field is or makes an address, and does not just call or read what is there.
+fn takes_address(row: &Row, field: (&Section<'_>, usize)) -> bool {
+    const LEA: u8 = 0x8d;
+    let is_code = field.0.flags.contains(elf::SHF_EXECINSTR);
+    match row.formula {
+        Formula::Absolute | Formula::SlotFromGot | Formula::SlotRelative | Formula::FromGot => true,
+        Formula::Relative if is_code => field.1.checked_sub(2).and_then(|at| field.0.data.get(at)) == Some(&LEA),
+        _ => false,
     }
 }
 

@@ -124,6 +124,8 @@ pub(crate) struct Unit<'data> {
     pub(crate) owns: Vec<Owned>,
     /// The variables of sections of which some are kept elsewhere, by object and section.
     pub(crate) pieces: FxHashMap<(u32, u32), Vec<Piece>>,
+    /// Where own functions start, by object, section and offset.
+    pub(crate) function_starts: FxHashSet<(u32, u32, u64)>,
 }
 
 impl<'data> Unit<'data> {
@@ -140,6 +142,7 @@ impl<'data> Unit<'data> {
             rebinds,
             owns: Vec::new(),
             pieces: FxHashMap::default(),
+            function_starts: FxHashSet::default(),
         }
     }
 

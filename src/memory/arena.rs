@@ -19,7 +19,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use super::Protection;
 use super::region::Region;
 use super::words::WordView;
-use crate::fork;
+use crate::{fault, fork};
 
 /// Sizes of an arena's parts in bytes, each a multiple of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,7 @@ impl Arena {
         protection: Protection,
     ) -> Result<Self, MemoryError> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
+        fault::point().map_err(system("mmap"))?;
         // SAFETY: `FIXED_NOREPLACE` takes only addresses that nothing uses.
         let reserved =
             unsafe { rustix::mm::mmap_anonymous(address(base), to_usize(sizes.total()), ProtFlags::empty(), flags) };
@@ -102,6 +103,7 @@ impl Arena {
         }
         arena.backing = arena.back(protection)?;
         let data = base + sizes.code + sizes.constants;
+        fault::point().map_err(system("mmap"))?;
         // SAFETY: the range lies inside the reservation, which belongs to the arena alone.
         let mapped = unsafe {
             rustix::mm::mmap_anonymous(
@@ -152,6 +154,7 @@ impl Arena {
         ];
         for (start, size, protection, offset) in parts {
             let flags = MapFlags::SHARED | MapFlags::FIXED;
+            fault::point()?;
             // SAFETY: the range lies inside the reservation, which belongs to the arena alone, and the file holds the
             // same bytes that are there at present.
             unsafe { rustix::mm::mmap(address(start), to_usize(size), protection, flags, file, offset) }?;
@@ -162,6 +165,7 @@ impl Arena {
     fn map_view(&self, file: &OwnedFd) -> rustix::io::Result<NonNull<u8>> {
         let size = to_usize(self.sizes.code + self.sizes.constants);
         let protection = ProtFlags::READ | ProtFlags::WRITE;
+        fault::point()?;
         // SAFETY: the kernel chooses an unused range.
         let view = unsafe { rustix::mm::mmap(ptr::null_mut(), size, protection, MapFlags::SHARED, file, 0) }?;
         NonNull::new(view.cast()).ok_or(rustix::io::Errno::NOMEM)
@@ -225,14 +229,25 @@ impl Arena {
 
     /// Takes memory. Data is zero; what code and constants hold is not specified.
     pub(crate) fn allocate(&mut self, segment: SegmentKind, size: u64, align: u64) -> Result<u64, MemoryError> {
+        if matches!(segment, SegmentKind::Code | SegmentKind::ReadOnly) {
+            // The image is written in place, or in a copy that is written later: which of the two must not change.
+            self.unshare()?;
+        }
         let (size, align) = self.rounded(segment, size, align);
         let no_space = MemoryError::NoSpace {
             size_bytes: size,
             placement: super::range::words(self.reach),
         };
         let start = self.region(segment).allocate(size, align).ok_or(no_space)?;
-        if segment == SegmentKind::Code && std::mem::take(&mut self.code_is_stale) {
-            super::barrier::synchronize_cores();
+        if segment == SegmentKind::Code && self.code_is_stale && super::barrier::is_available() {
+            if !super::barrier::synchronize_cores() {
+                self.region(segment).free(start, size);
+                return Err(MemoryError::System {
+                    operation: "membarrier",
+                    reason: "cores may still hold what was freed".to_owned(),
+                });
+            }
+            self.code_is_stale = false;
         }
         if let (Backing::Private, SegmentKind::Code | SegmentKind::ReadOnly) = (&self.backing, segment)
             && let Err(error) = self.protect(start, size, MprotectFlags::READ | MprotectFlags::WRITE)
@@ -267,7 +282,6 @@ impl Arena {
 
     /// The writable bytes of freshly allocated memory, if they can be written in place.
     pub(crate) fn in_place(&mut self, segment: SegmentKind, start: u64, size: u64) -> Option<&mut [u8]> {
-        self.unshare().ok()?;
         let pointer = match (segment, &self.backing) {
             (SegmentKind::Code | SegmentKind::ReadOnly, Backing::Shared { view, .. }) => {
                 let offset = to_usize(start - self.base);
@@ -346,6 +360,7 @@ impl Arena {
     }
 
     fn protect(&self, start: u64, size: u64, flags: MprotectFlags) -> Result<(), MemoryError> {
+        fault::point().map_err(system("mprotect"))?;
         // SAFETY: the pages lie inside the arena and belong to one image that nothing runs in.
         unsafe { rustix::mm::mprotect(address(start), to_usize(size), flags) }.map_err(system("mprotect"))
     }
@@ -374,7 +389,12 @@ impl Arena {
             Some(_) => Some(self.map_view(&file).map_err(system("mmap of a memfd"))?),
             None => None,
         };
-        self.map_file(&file).map_err(system("mmap of a memfd"))?;
+        if let Err(error) = self.map_file(&file) {
+            if let Some(view) = view {
+                self.unmap_view(view);
+            }
+            return Err(system("mmap of a memfd")(error));
+        }
         self.backing = Backing::Shared { file, view, forks: now };
         if let Some(old_view) = old_view {
             self.unmap_view(old_view);
@@ -403,18 +423,22 @@ impl Drop for Arena {
 
 fn create_memfd(size: u64) -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    fault::point()?;
     // Kernels before 6.3 do not know `EXEC`, and need not be told.
     let file = match rustix::fs::memfd_create(c"restub", flags | MemfdFlags::EXEC) {
         Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"restub", flags),
         other => other,
     }?;
+    fault::point()?;
     rustix::fs::ftruncate(&file, size)?;
+    fault::point()?;
     rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file)
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), MemoryError> {
     while !bytes.is_empty() {
+        fault::point().map_err(system("pwrite"))?;
         let written = rustix::io::pwrite(file, bytes, offset).map_err(system("pwrite"))?;
         bytes = &bytes[written..];
         offset += written as u64;
@@ -440,6 +464,7 @@ fn clear(start: u64, size: u64) -> Result<(), MemoryError> {
 }
 
 fn advise(start: u64, size: u64, advice: Advice) -> Result<(), MemoryError> {
+    fault::point().map_err(system("madvise"))?;
     // SAFETY: the pages lie inside the arena, and what they hold is not needed any more.
     unsafe { rustix::mm::madvise(address(start), to_usize(size), advice) }.map_err(system("madvise"))
 }

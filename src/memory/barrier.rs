@@ -11,15 +11,16 @@ pub(crate) fn is_available() -> bool {
     *AVAILABLE.get_or_init(|| membarrier(REGISTER_SYNC_CORE))
 }
 
-/// Returns once every core that runs a thread of this process has executed a serializing instruction.
-pub(crate) fn synchronize_cores() {
-    if is_available() {
-        let done = membarrier(SYNC_CORE);
-        debug_assert!(done, "the process registered for it");
-    }
+/// Returns once every core that runs a thread of this process has executed a serializing instruction. Returns whether
+/// they have.
+pub(crate) fn synchronize_cores() -> bool {
+    membarrier(SYNC_CORE)
 }
 
 fn membarrier(command: libc::c_int) -> bool {
+    if crate::fault::is_due() {
+        return false;
+    }
     // SAFETY: membarrier takes no pointers and changes no memory.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

@@ -12,7 +12,7 @@ use restub_loader::{
     Memory, MemoryError, Placement, Reach, SegmentKind, SegmentSize, TlsDescriptors, TlsPlacement, TlsRequest, Window,
 };
 
-use crate::tls;
+use crate::{fault, tls};
 use arena::{Arena, ArenaSizes};
 pub(crate) use region::Region;
 use restub_stubs::WordStore;
@@ -53,6 +53,17 @@ pub(crate) struct ProcessMemory {
     scratch: [Vec<u8>; 2],
     /// Which shared libraries to be near to.
     libraries: Range<u64>,
+    /// What the system refused to take back: it is tried again.
+    unfreed: Vec<Piece>,
+}
+
+/// Allocated memory of one segment.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    arena: u64,
+    segment: SegmentKind,
+    start: u64,
+    size: u64,
 }
 
 impl ProcessMemory {
@@ -64,6 +75,7 @@ impl ProcessMemory {
             next_id: 0,
             scratch: Default::default(),
             libraries,
+            unfreed: Vec::new(),
         }
     }
 
@@ -125,6 +137,21 @@ impl ProcessMemory {
         arena.expect("an arena lives as long as a placement in it")
     }
 
+    fn free_piece(&mut self, piece: Piece) {
+        let Piece {
+            segment, start, size, ..
+        } = piece;
+        let arena = self.arenas.iter_mut().find(|arena| arena.id == piece.arena);
+        let freed = match (segment, arena) {
+            (SegmentKind::LargeData, _) => unmap_large(start, size),
+            (_, Some(arena)) => arena.free(segment, start, size),
+            (_, None) => Ok(()),
+        };
+        if freed.is_err() {
+            self.unfreed.push(piece);
+        }
+    }
+
     /// Makes an arena for an image: an ordinary one, or where address space is scarce a smaller one.
     fn create(&mut self, reach: Reach, sizes: &[SegmentSize; 4]) -> Result<usize, MemoryError> {
         const FRACTIONS: [u64; 3] = [1, 8, 64];
@@ -182,6 +209,9 @@ const IN_ARENA: [SegmentKind; 3] = [SegmentKind::Code, SegmentKind::ReadOnly, Se
 
 impl Memory for ProcessMemory {
     fn reserve(&mut self, reach: Reach, sizes: &[SegmentSize; 4]) -> Result<Window, MemoryError> {
+        for piece in std::mem::take(&mut self.unfreed) {
+            self.free_piece(piece);
+        }
         let suits = |arena: &mut Arena| {
             let in_reach = match reach {
                 Reach::Near(address) => arena.window().reaches(address),
@@ -286,12 +316,12 @@ impl Memory for ProcessMemory {
             if start == 0 {
                 continue;
             }
-            let freed = match segment {
-                SegmentKind::LargeData => unmap_large(start, size),
-                _ => self.arena(placement).free(segment, start, size),
-            };
-            // Memory that cannot be given back stays taken: a leak, and nothing worse.
-            debug_assert!(freed.is_ok(), "{freed:?}");
+            self.free_piece(Piece {
+                arena: placement.id,
+                segment,
+                start,
+                size,
+            });
         }
     }
 
@@ -325,6 +355,7 @@ fn map_large(size: &SegmentSize) -> Result<u64, MemoryError> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let bytes = arena::to_usize(size.total_bytes);
+    fault::point().map_err(arena::system("mmap"))?;
     // SAFETY: the kernel chooses an unused range.
     let mapped = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) };
     mapped

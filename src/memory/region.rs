@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::fault;
+
 /// Sizes and addresses are multiples of this, so that no splinters are left between pieces.
 const GRANULE: u64 = 16;
 
@@ -47,6 +49,9 @@ impl Region {
 
     /// Takes `size` bytes at a multiple of `align`, a power of two.
     pub(crate) fn allocate(&mut self, size: u64, align: u64) -> Option<u64> {
+        if fault::is_due() {
+            return None;
+        }
         let size = round(size);
         let taken = if let Some((start, length, taken)) = self.hole(size, align) {
             self.remove(start, length);

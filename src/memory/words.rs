@@ -8,6 +8,7 @@ use restub_loader::{MemoryError, PAGE_BYTES};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::arena::{address, system, to_usize};
+use crate::fault;
 
 /// A page through which its words can be written.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl WordView {
     pub(super) fn map(page: u64, file: &OwnedFd, offset: u64) -> Result<Self, MemoryError> {
         let (size, protection) = (to_usize(PAGE_BYTES), ProtFlags::READ | ProtFlags::WRITE);
         let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        fault::point().map_err(system("mmap of a memfd"))?;
         // SAFETY: the kernel chooses an unused range.
         let mapped = unsafe { rustix::mm::mmap(ptr::null_mut(), size, protection, flags, file, offset) };
         Ok(WordView {

@@ -8,6 +8,11 @@ use restub::loader::Input;
 /// Compiles a source with the system's compiler. The name, which has to be unique in its test, ends in `.c`, `.cc` or
 /// `.s`.
 pub(crate) fn compile(name: &str, source: &str, flags: &[&str]) -> Input<'static> {
+    Input::from_bytes(format!("{name}.o"), object(name, source, flags))
+}
+
+/// As [`compile`], for the bytes of the object.
+pub(crate) fn object(name: &str, source: &str, flags: &[&str]) -> Vec<u8> {
     let test = std::thread::current().name().unwrap_or("unnamed").replace("::", "-");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("objects").join(test);
     std::fs::create_dir_all(&folder).expect("a folder for objects");
@@ -29,8 +34,7 @@ pub(crate) fn compile(name: &str, source: &str, flags: &[&str]) -> Input<'static
         "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let bytes = std::fs::read(&object_path).expect("the object can be read");
-    Input::from_bytes(format!("{name}.o"), bytes)
+    std::fs::read(&object_path).expect("the object can be read")
 }
 
 /// The lines of `/proc/self/maps`.

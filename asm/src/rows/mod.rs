@@ -46,4 +46,15 @@ macro_rules! each_condition {
         )
     };
 }
-use each_condition;
+
+/// The conditions of `ccmp` and `ctest`: always and never stand where the parity flag's two do elsewhere.
+macro_rules! each_compare_condition {
+    ($prefix:literal, $rest:literal) => {
+        concat!(
+            $prefix,
+            "{o,no,b|c|nae,ae|nb|nc,e|z,ne|nz,be|na,a|nbe,s,ns,t,f,l|nge,ge|nl,le|ng,g|nle}",
+            $rest
+        )
+    };
+}
+use {each_compare_condition, each_condition};

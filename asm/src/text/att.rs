@@ -33,7 +33,10 @@ impl Assembler<'_> {
             }
         }
         let len = inst.len as usize;
-        inst.operands[..len].reverse();
+        let operands = &mut inst.operands[..len];
+        if !inst.mnemonic.row().keeps_order() {
+            operands.reverse();
+        }
         Ok(())
     }
 

@@ -31,6 +31,22 @@ static CLASS: [u8; 256] = {
     class
 };
 
+/// The value of each hexadecimal digit; 16 and more for other bytes.
+pub(crate) static DIGIT: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = match byte as u8 {
+            b @ b'0'..=b'9' => b - b'0',
+            b @ b'a'..=b'f' => b - b'a' + 10,
+            b @ b'A'..=b'F' => b - b'A' + 10,
+            _ => 0xff,
+        };
+        byte += 1;
+    }
+    digits
+};
+
 /// Whether a name can start with this byte.
 pub(crate) fn starts_name(byte: u8) -> bool {
     CLASS[byte as usize] & NAME_START != 0
@@ -87,6 +103,13 @@ impl<'a> Cursor<'a> {
         self.pos = (self.pos + 2).min(self.text.len());
     }
 
+    /// Whether an operand ends right here, blanks aside that lie before an end.
+    #[inline]
+    pub(crate) fn ends_operand(&self) -> bool {
+        let byte = self.peek();
+        byte == b',' || CLASS[byte as usize] & END != 0 || self.is_eof()
+    }
+
     /// Whether the statement ends here.
     #[inline]
     pub(crate) fn at_end(&mut self) -> bool {
@@ -106,11 +129,11 @@ impl<'a> Cursor<'a> {
     /// A name, possibly empty.
     #[inline]
     pub(crate) fn name(&mut self) -> &'a [u8] {
-        let start = self.pos;
-        while CLASS[self.peek() as usize] & NAME != 0 {
-            self.pos += 1;
-        }
-        &self.text[start..self.pos]
+        let rest = self.text.get(self.pos..).unwrap_or_default();
+        let ends = |&byte: &u8| CLASS[byte as usize] & NAME == 0;
+        let name = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+        self.pos += name.len();
+        name
     }
 
     /// Goes to the end of the statement, past strings that hold `;` or `#`.

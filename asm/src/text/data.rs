@@ -7,7 +7,7 @@ use super::{Assembler, Fail, fail, string};
 use crate::encode::FixupKind;
 use crate::layout::put_leb;
 use crate::relax::{sleb_size, uleb_size};
-use crate::section::{Fix, Item, ItemKind, Padding};
+use crate::section::{Fix, ItemKind, Padding};
 use crate::symbol::{Place, Value};
 
 /// Up to so many bytes of filling are written at once; more become an item.
@@ -24,7 +24,10 @@ impl Assembler<'_> {
         loop {
             cursor.skip_space();
             let start = cursor.pos;
-            let value = self.expression(cursor)?;
+            let value = match super::expression::literal(cursor) {
+                Some(number) => Value::constant(number),
+                None => self.expression(cursor)?,
+            };
             if let Err(error) = self.put(value, size) {
                 cursor.pos = start;
                 return Err(error);
@@ -43,7 +46,6 @@ impl Assembler<'_> {
         };
         let line = self.line;
         let section = &mut self.unit.sections[self.current as usize];
-        let bits = u32::from(size) * 8;
         if let Some(constant) = value.as_constant() {
             if section.is_nobits() {
                 if constant != 0 {
@@ -53,10 +55,13 @@ impl Assembler<'_> {
                 return Ok(());
             }
             // A value that does not fit is cut off, as GNU as does with a warning.
-            let _ = bits;
-            section
-                .bytes
-                .extend_from_slice(&constant.to_le_bytes()[..size.min(8) as usize]);
+            let bytes = constant.to_le_bytes();
+            match size {
+                1 => section.bytes.push(bytes[0]),
+                4 => section.bytes.extend_from_slice(&bytes[..4]),
+                8 => section.bytes.extend_from_slice(&bytes),
+                _ => section.bytes.extend_from_slice(&bytes[..size.min(8) as usize]),
+            }
             return Ok(());
         }
         let fix = Fix {
@@ -199,8 +204,13 @@ impl Assembler<'_> {
     /// `.uleb128`, `.sleb128`
     pub(super) fn lebs(&mut self, cursor: &mut Cursor<'_>, signed: bool) -> Result<(), Fail> {
         loop {
-            let value = self.expression(cursor)?;
-            let value = self.unit.fold(&value, 0).unwrap_or(value);
+            let value = match super::expression::literal(cursor) {
+                Some(number) => Value::constant(number),
+                None => {
+                    let value = self.expression(cursor)?;
+                    self.unit.fold(&value, 0).unwrap_or(value)
+                }
+            };
             let line = self.line;
             let section = &mut self.unit.sections[self.current as usize];
             match value.as_constant() {
@@ -213,13 +223,7 @@ impl Assembler<'_> {
                     put_leb(&mut section.bytes, value, signed, size as usize);
                 }
                 _ => {
-                    let offset = section.fixed_size();
-                    section.items.push(Item {
-                        offset,
-                        size: 1,
-                        kind: ItemKind::Leb { value, signed },
-                        line,
-                    });
+                    section.push_item(ItemKind::Leb { value, signed }, line);
                 }
             }
             if !cursor.eat(b',') {
@@ -299,13 +303,7 @@ impl Assembler<'_> {
             }
             _ => {
                 let count = known.map_or(count, Value::constant);
-                let offset = section.fixed_size();
-                section.items.push(Item {
-                    offset,
-                    size: 0,
-                    kind: ItemKind::Space { count, value, unit },
-                    line,
-                });
+                section.push_item(ItemKind::Space { count, value, unit }, line);
             }
         }
         Ok(())
@@ -316,13 +314,7 @@ impl Assembler<'_> {
         let line = self.line;
         let target = self.unit.fold(&target, 0).unwrap_or(target);
         let section = &mut self.unit.sections[self.current as usize];
-        let offset = section.fixed_size();
-        section.items.push(Item {
-            offset,
-            size: 0,
-            kind: ItemKind::Org { target, fill },
-            line,
-        });
+        section.push_item(ItemKind::Org { target, fill }, line);
         Ok(())
     }
 
@@ -368,7 +360,7 @@ impl Assembler<'_> {
             // A filling of one-byte nops means nops.
             None | Some(0x90) if section.is_code() && fill_size == 1 => Padding::Code,
             value => Padding::Value {
-                value: value.unwrap_or(0) as u64,
+                value: value.unwrap_or(0) as u32,
                 size: fill_size,
             },
         };
@@ -381,12 +373,7 @@ impl Assembler<'_> {
                 return Ok(());
             }
         }
-        section.items.push(Item {
-            offset,
-            size: 0,
-            kind: ItemKind::Align { align, most, padding },
-            line,
-        });
+        section.push_item(ItemKind::Align { align, most, padding }, line);
         Ok(())
     }
 
@@ -446,26 +433,25 @@ impl Assembler<'_> {
         let offset = bss.virtual_size;
         if align > 1 {
             let padding = Padding::Value { value: 0, size: 1 };
-            bss.items.push(Item {
-                offset,
-                size: 0,
-                kind: ItemKind::Align {
+            bss.push_item(
+                ItemKind::Align {
                     align,
                     most: 0,
                     padding,
                 },
-                line: 0,
-            });
+                0,
+            );
         }
         let item = bss.item_count();
         bss.virtual_size += size;
+        let size = self.unit.symbols.keep(Value::constant(size as i64));
         let symbol = self.unit.symbols.get_mut(id);
         symbol.place = Place::Label {
             section: id_of_bss,
             offset,
             item,
         };
-        symbol.size = Value::constant(size as i64);
+        symbol.size = size;
         if symbol.kind == 0 {
             symbol.kind = crate::section::elf::STT_OBJECT;
         }

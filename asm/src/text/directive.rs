@@ -6,175 +6,56 @@ use alloc::vec::Vec;
 use super::cursor::Cursor;
 use super::{Assembler, Fail, fail, string};
 use crate::section::{ExplicitReloc, Section, elf};
-use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
+use crate::symbol::{Binding, SectionId, SymbolId, Value};
 
 type Done = Result<(), Fail>;
 
 impl Assembler<'_> {
-    /// A directive whose name has been read.
-    pub(super) fn directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8], start: usize) -> Done {
-        cursor.skip_space();
-        if let Some(result) = self.dispatch(cursor, name) {
-            return result;
-        }
-        let lower = name.to_ascii_lowercase();
-        if lower != name
-            && let Some(result) = self.dispatch(cursor, &lower)
-        {
-            return result;
-        }
-        cursor.pos = start;
-        fail(alloc::format!(
-            "there is no directive {}",
-            String::from_utf8_lossy(name)
-        ))
+    pub(super) fn push_section(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        self.section_stack.push((self.current, self.previous));
+        self.section_directive(cursor)
     }
 
-    fn dispatch(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        self.data_directive(cursor, name)
-            .or_else(|| self.symbol_directive(cursor, name))
-            .or_else(|| self.section_directive(cursor, name))
-            .or_else(|| self.cfi_directive(cursor, name))
-            .or_else(|| self.control_directive(cursor, name))
-            .or_else(|| self.other_directive(cursor, name))
+    pub(super) fn pop_section(&mut self) -> Done {
+        let Some((current, previous)) = self.section_stack.pop() else {
+            return fail(".popsection without .pushsection");
+        };
+        (self.current, self.previous) = (current, previous);
+        Ok(())
     }
 
-    fn data_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        Some(match name {
-            b".byte" | b".dc.b" => self.numbers(cursor, 1),
-            b".value" | b".short" | b".hword" | b".2byte" | b".word" | b".dc.w" => self.numbers(cursor, 2),
-            b".long" | b".int" | b".4byte" | b".dc.l" | b".dc" => self.numbers(cursor, 4),
-            b".quad" | b".8byte" | b".dc.a" => self.numbers(cursor, 8),
-            b".octa" | b".16byte" => self.octas(cursor),
-            b".uleb128" => self.lebs(cursor, false),
-            b".sleb128" => self.lebs(cursor, true),
-            b".ascii" => self.strings(cursor, b""),
-            b".asciz" | b".string" | b".string8" => self.strings(cursor, b"\0"),
-            b".string16" => self.wide_strings(cursor, 2),
-            b".string32" => self.wide_strings(cursor, 4),
-            b".string64" => self.wide_strings(cursor, 8),
-            b".base64" => self.base64(cursor),
-            b".float" | b".single" | b".dc.s" => self.floats(cursor, 4),
-            b".double" | b".dc.d" => self.floats(cursor, 8),
-            b".zero" | b".skip" | b".space" => self.skip(cursor),
-            b".fill" => self.fill(cursor),
-            b".p2align" => self.align(cursor, true, 1),
-            b".p2alignw" => self.align(cursor, true, 2),
-            b".p2alignl" => self.align(cursor, true, 4),
-            b".align" | b".balign" => self.align(cursor, false, 1),
-            b".balignw" => self.align(cursor, false, 2),
-            b".balignl" => self.align(cursor, false, 4),
-            b".org" => self.org_directive(cursor),
-            b".nops" | b".nop" => self.nops(cursor),
-            b".comm" | b".common" => self.common(cursor, false),
-            b".lcomm" => self.common(cursor, true),
-            b".incbin" => self.incbin(cursor),
-            _ => return None,
+    pub(super) fn previous_section(&mut self) -> Done {
+        let Some(previous) = self.previous else {
+            return fail("there is no previous section");
+        };
+        self.switch(previous);
+        Ok(())
+    }
+
+    pub(super) fn subsection_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let number = self.number(cursor)?;
+        let id = self.subsection(self.base_section(self.current), number);
+        self.switch(id);
+        Ok(())
+    }
+
+    /// `.globl`, `.weak`
+    pub(super) fn bind_symbols(&mut self, cursor: &mut Cursor<'_>, binding: Binding) -> Done {
+        self.each_symbol(cursor, |assembler, id| assembler.bind(id, binding))
+    }
+
+    /// `.internal` 1, `.hidden` 2, `.protected` 3: STV_*
+    pub(super) fn hide_symbols(&mut self, cursor: &mut Cursor<'_>, visibility: u8) -> Done {
+        self.each_symbol(cursor, |assembler, id| {
+            assembler.unit.symbols.get_mut(id).visibility = visibility;
         })
     }
 
-    fn symbol_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        Some(match name {
-            b".extern" => {
-                cursor.skip_statement();
-                Ok(())
-            }
-            b".globl" | b".global" => self.each_symbol(cursor, |a, id| a.bind(id, Binding::Global)),
-            b".weak" => self.each_symbol(cursor, |a, id| a.bind(id, Binding::Weak)),
-            b".local" => self.each_symbol(cursor, |a, id| {
-                let symbol = a.unit.symbols.get_mut(id);
-                symbol.binding = Binding::Local;
-            }),
-            b".internal" => self.each_symbol(cursor, |a, id| a.unit.symbols.get_mut(id).visibility = 1),
-            b".hidden" => self.each_symbol(cursor, |a, id| a.unit.symbols.get_mut(id).visibility = 2),
-            b".protected" => self.each_symbol(cursor, |a, id| a.unit.symbols.get_mut(id).visibility = 3),
-            b".type" => self.type_directive(cursor),
-            b".size" => self.size_directive(cursor),
-            b".set" | b".equ" => self.set_directive(cursor, false),
-            b".equiv" | b".eqv" => self.set_directive(cursor, true),
-            b".symver" => self.symver(cursor),
-            b".weakref" => self.weakref(cursor),
-            b".lsym" => self.set_directive(cursor, false),
-            _ => return None,
-        })
-    }
-
-    fn section_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        Some(match name {
-            b".text" => self.plain_section(cursor, 0),
-            b".data" => self.plain_section(cursor, 1),
-            b".bss" => self.plain_section(cursor, super::BSS),
-            b".section" => self.section(cursor).map(|id| self.switch(id)),
-            b".pushsection" => {
-                self.section_stack.push((self.current, self.previous));
-                self.section(cursor).map(|id| self.switch(id))
-            }
-            b".popsection" => match self.section_stack.pop() {
-                Some((current, previous)) => {
-                    self.current = current;
-                    self.previous = previous;
-                    Ok(())
-                }
-                None => fail(".popsection without .pushsection"),
-            },
-            b".previous" => match self.previous {
-                Some(previous) => {
-                    self.switch(previous);
-                    Ok(())
-                }
-                None => fail("there is no previous section"),
-            },
-            b".subsection" => self.number(cursor).map(|number| {
-                let id = self.subsection(self.base_section(self.current), number);
-                self.switch(id);
-            }),
-            _ => return None,
-        })
-    }
-
-    fn other_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        Some(match name {
-            b".file" => self.file_directive(cursor),
-            b".loc" => self.loc_directive(cursor),
-            b".loc_mark_labels" => self.number(cursor).map(|_| ()),
-            b".ident" => self.ident(cursor),
-            b".intel_syntax" => self.syntax(cursor, true),
-            b".att_syntax" => self.syntax(cursor, false),
-            b".reloc" => self.reloc(cursor),
-            b".addrsig" => {
-                self.lines.addrsig = true;
-                Ok(())
-            }
-            b".addrsig_sym" => string::name_or_quoted(cursor).map(|name| {
-                let id = self.unit.symbols.intern(&name);
-                self.lines.addrsig_symbols.push(id);
-            }),
-            b".code64" | b".att_mnemonic" | b".allow_index_reg" | b".disallow_index_reg" => Ok(()),
-            b".code32" | b".code16" | b".code16gcc" => fail("only 64-bit code is assembled here"),
-            b".intel_mnemonic" => fail("only AT&T mnemonics of the x87 unit are known in AT&T syntax"),
-            b".arch"
-            | b".lto_discard"
-            | b".line"
-            | b".ln"
-            | b".version"
-            | b".sframe"
-            | b".title"
-            | b".sbttl"
-            | b".list"
-            | b".nolist"
-            | b".eject"
-            | b".psize"
-            | b".gnu_attribute"
-            | b".stabs"
-            | b".stabn"
-            | b".stabd"
-            | b".bundle_align_mode"
-            | b".cg_profile" => {
-                cursor.skip_statement();
-                Ok(())
-            }
-            _ => return None,
-        })
+    pub(super) fn addrsig_symbol(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let name = string::name_or_quoted(cursor)?;
+        let id = self.unit.symbols.intern(&name);
+        self.lines.addrsig_symbols.push(id);
+        Ok(())
     }
 
     /// Names separated by commas.
@@ -198,14 +79,14 @@ impl Assembler<'_> {
     }
 
     /// `.type name, @function`
-    fn type_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn type_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::name_or_quoted(cursor)?;
         cursor.eat(b',');
         cursor.skip_space();
         let word = match cursor.peek() {
             b'@' | b'%' | b'#' => {
                 cursor.pos += 1;
-                cursor.name().to_vec()
+                cursor.name().into()
             }
             _ => string::name_or_quoted(cursor)?,
         };
@@ -228,7 +109,7 @@ impl Assembler<'_> {
     }
 
     /// `.size name, expression`
-    fn size_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn size_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::name_or_quoted(cursor)?;
         if !cursor.eat(b',') {
             return fail("a `,` and a size are expected");
@@ -236,11 +117,12 @@ impl Assembler<'_> {
         let value = self.expression(cursor)?;
         let value = self.unit.fold(&value, 0).unwrap_or(value);
         let id = self.unit.symbols.intern(&name);
+        let value = self.unit.symbols.keep(value);
         self.unit.symbols.get_mut(id).size = value;
         Ok(())
     }
 
-    fn set_directive(&mut self, cursor: &mut Cursor<'_>, once: bool) -> Done {
+    pub(super) fn set_directive(&mut self, cursor: &mut Cursor<'_>, once: bool) -> Done {
         let name = string::name_or_quoted(cursor)?;
         if !cursor.eat(b',') {
             return fail("a `,` and a value are expected");
@@ -249,7 +131,7 @@ impl Assembler<'_> {
     }
 
     /// `.symver name, alias@VERSION [, visibility]`
-    fn symver(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn symver(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::name_or_quoted(cursor)?;
         if !cursor.eat(b',') {
             return fail("a `,` and a versioned name are expected");
@@ -273,7 +155,7 @@ impl Assembler<'_> {
     }
 
     /// `.weakref alias, target`
-    fn weakref(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn weakref(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let alias = string::name_or_quoted(cursor)?;
         if !cursor.eat(b',') {
             return fail("a `,` and a target are expected");
@@ -281,9 +163,8 @@ impl Assembler<'_> {
         let target = string::name_or_quoted(cursor)?;
         let target = self.unit.symbols.intern(&target);
         let alias = self.unit.symbols.intern(&alias);
-        let symbol = self.unit.symbols.get_mut(alias);
-        symbol.place = Place::Equal(Value::symbol(target));
-        symbol.weakref = true;
+        self.unit.symbols.set(alias, Value::symbol(target));
+        self.unit.symbols.get_mut(alias).weakref = true;
         let symbol = self.unit.symbols.get_mut(target);
         if symbol.binding == Binding::Default && !symbol.is_defined() {
             symbol.binding = Binding::Weak;
@@ -292,7 +173,7 @@ impl Assembler<'_> {
     }
 
     /// `.reloc offset, TYPE [, expression]`
-    fn reloc(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn reloc(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let offset = self.expression(cursor)?;
         if !cursor.eat(b',') {
             return fail("a `,` and a relocation type are expected");
@@ -319,14 +200,14 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn org_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn org_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let target = self.expression(cursor)?;
         let fill = if cursor.eat(b',') { self.number(cursor)? } else { 0 };
         self.org(target, fill as u8)
     }
 
     /// `.nops count`
-    fn nops(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn nops(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let count = self.number(cursor)?;
         if cursor.eat(b',') {
             self.number(cursor)?;
@@ -339,7 +220,7 @@ impl Assembler<'_> {
     }
 
     /// `.ident "text"`: a string of `.comment`.
-    fn ident(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn ident(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let text = string::quoted(cursor)?;
         let id = self.find_section(b".comment").unwrap_or_else(|| {
             let mut section = Section::new(b".comment", elf::SHT_PROGBITS, elf::SHF_MERGE | elf::SHF_STRINGS);
@@ -359,14 +240,14 @@ impl Assembler<'_> {
     }
 
     /// `.intel_syntax [noprefix|prefix]`
-    fn syntax(&mut self, cursor: &mut Cursor<'_>, intel: bool) -> Done {
+    pub(super) fn syntax(&mut self, cursor: &mut Cursor<'_>, intel: bool) -> Done {
         cursor.name();
         self.intel = intel;
         Ok(())
     }
 
     /// `.incbin "file" [, skip [, count]]`
-    fn incbin(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn incbin(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::quoted(cursor)?;
         let skip = if cursor.eat(b',') { self.number(cursor)? } else { 0 };
         let count = if cursor.eat(b',') {
@@ -413,7 +294,7 @@ impl Assembler<'_> {
     }
 
     /// `.text [subsection]`
-    fn plain_section(&mut self, cursor: &mut Cursor<'_>, id: SectionId) -> Done {
+    pub(super) fn plain_section(&mut self, cursor: &mut Cursor<'_>, id: SectionId) -> Done {
         let number = if cursor.at_end() { 0 } else { self.number(cursor)? };
         let id = self.subsection(id, number);
         self.switch(id);

@@ -14,7 +14,10 @@ impl Assembler<'_> {
     /// An expression.
     #[inline]
     pub(crate) fn expression(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Fail> {
-        let value = self.term(cursor, 0)?;
+        let value = match plain_number(cursor) {
+            Some(number) => Value::constant(number),
+            None => self.term(cursor, 0)?,
+        };
         cursor.skip_space();
         match cursor.peek() {
             b',' | b'(' | b'\n' | b')' | b'#' => Ok(value),
@@ -23,8 +26,12 @@ impl Assembler<'_> {
     }
 
     /// An expression that has to be a number by now.
+    #[inline]
     pub(crate) fn number(&mut self, cursor: &mut Cursor<'_>) -> Result<i64, Fail> {
         let start = *cursor;
+        if let Some(number) = literal(cursor) {
+            return Ok(number);
+        }
         let value = self.expression(cursor)?;
         match self.unit.constant_now(&value) {
             Some(number) => Ok(number),
@@ -205,6 +212,7 @@ impl Assembler<'_> {
 
     /// A name, quoted or not, with `@OPERATOR`.
     fn symbol_term(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Fail> {
+        self.names_read += 1;
         let quoted: Vec<u8>;
         let name = if cursor.peek() == b'"' {
             quoted = super::string::quoted(cursor)?;
@@ -220,10 +228,11 @@ impl Assembler<'_> {
         let mut value = Value::symbol(id);
         let symbol = self.unit.symbols.get(id);
         // A symbol that may be set again has the value of this moment.
-        if let Place::Equal(now) = symbol.place
-            && (symbol.redefinable || now.as_constant().is_some())
-        {
-            value = now;
+        if let Place::Equal(now) = symbol.place {
+            let now = self.unit.symbols.value(now);
+            if symbol.redefinable || now.as_constant().is_some() {
+                value = *now;
+            }
         }
         if cursor.peek() == b'@' {
             self.operator_suffix(cursor, value)
@@ -268,12 +277,6 @@ impl Assembler<'_> {
         }
         let text = &cursor.text[start..end];
         cursor.pos = end;
-        let small = text.len() < 19 && text[0] != b'0' || text.len() == 1;
-        if small && text.iter().all(u8::is_ascii_digit) {
-            return Ok(Value::constant(
-                text.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0')),
-            ));
-        }
         if let Some(value) = parse_number(text, self.intel) {
             return Ok(Value::constant(value as i64));
         }
@@ -292,6 +295,7 @@ impl Assembler<'_> {
     }
 
     fn numeric_label(&mut self, number: u64, forward: bool) -> Result<Value, Fail> {
+        self.names_read += 1;
         let seen = self.numeric.entry(number).or_default();
         if !forward {
             return match seen.last {
@@ -309,6 +313,7 @@ impl Assembler<'_> {
 
     /// `55$`: local between two ordinary labels.
     pub(crate) fn dollar_label(&mut self, number: u64) -> SymbolId {
+        self.names_read += 1;
         if let Some(&id) = self.dollar.get(&number) {
             return id;
         }
@@ -316,6 +321,49 @@ impl Assembler<'_> {
         self.dollar.insert(number, id);
         id
     }
+}
+
+/// A plain number that is a whole operand. Takes nothing where there is none.
+#[inline]
+pub(super) fn literal(cursor: &mut Cursor<'_>) -> Option<i64> {
+    let start = cursor.pos;
+    let number = plain_number(cursor)?;
+    if cursor.ends_operand() {
+        return Some(number);
+    }
+    cursor.pos = start;
+    None
+}
+
+/// A decimal or hexadecimal number of 60 bits or less with nothing of a name behind it, as most are. Takes nothing
+/// where there is none.
+#[inline]
+fn plain_number(cursor: &mut Cursor<'_>) -> Option<i64> {
+    let text = cursor.text.get(cursor.pos..).unwrap_or_default();
+    let (start, radix, most) = match text {
+        [b'0', b'x', ..] => (2, 16, 15),
+        [b'1'..=b'9', ..] => (0, 10, 18),
+        [b'0', ..] => (0, 10, 1),
+        _ => return None,
+    };
+    let mut value = 0;
+    let mut len = start;
+    for &byte in &text[start..] {
+        let digit = i64::from(super::cursor::DIGIT[byte as usize]);
+        if digit >= radix {
+            break;
+        }
+        len += 1;
+        if len - start > most {
+            return None;
+        }
+        value = value * radix + digit;
+    }
+    if len == start || text.get(len).is_some_and(|&byte| in_name(byte)) {
+        return None;
+    }
+    cursor.pos += len;
+    Some(value)
 }
 
 /// A number in any of the notations; `None` if it is none or does not fit 64 bits.

@@ -1,26 +1,41 @@
 //! Instruction statements: prefixes, mnemonic, operands; and where their bytes go.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, starts_name};
 use super::{Assembler, Fail, fail};
 use crate::encode::{Encoded, FixupKind, encode};
 use crate::inst::{Hints, Inst, Prefixes, Syntax};
 use crate::operand::{DispSize, Operand, Symbolic};
 use crate::row::{Mnemonic, flag};
-use crate::section::{Fix, Item, ItemKind};
+use crate::section::Fix;
 use crate::symbol::{Operator, Value};
+
+/// `call` and `jmp` with 32 bits, `jmp` with 8.
+const CALL: u8 = 0xe8;
+const JMP: u8 = 0xe9;
+const SHORT_JMP: u8 = 0xeb;
+
+/// The 8-bit form of a jump's opcode.
+fn short_opcode(long: u8) -> u8 {
+    if long == JMP { SHORT_JMP } else { long - 0x10 }
+}
 
 /// The longest mnemonic with a suffix.
 const LONGEST: usize = 32;
 
 /// What a line says before the mnemonic.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Before {
     prefixes: Prefixes,
     hints: Hints,
     disp: DispSize,
     /// A segment prefix by itself: the register's number plus one.
     segment: u8,
-    dfv: u8,
+}
+
+impl Before {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A mnemonic as written: as it stands, and less a size suffix.
@@ -53,6 +68,13 @@ impl Assembler<'_> {
                 return fail("there is no such instruction");
             };
             lower.copy_from_slice(name);
+            if cursor.peek() == b'-' && matches!(&*lower, b"xcrypt" | b"xstore") {
+                // Only these names have a hyphen.
+                cursor.pos += 1;
+                cursor.name();
+                name = &cursor.text[start..cursor.pos];
+                continue;
+            }
             lower.make_ascii_lowercase();
             let found = self.find(lower);
             if found.exact.is_some() || found.stripped.is_some() {
@@ -78,6 +100,13 @@ impl Assembler<'_> {
         if cursor.peek() == b',' {
             branch_hint(cursor, &mut before)?;
         }
+        if let Some(mnemonic) = found.exact
+            && before.is_empty()
+            && mnemonic.is_branch()
+            && self.plain_branch(cursor, mnemonic)?
+        {
+            return Ok(());
+        }
         self.finish_instruction(cursor, &found, &before, start)
     }
 
@@ -102,6 +131,51 @@ impl Assembler<'_> {
         found
     }
 
+    /// `jmp`, `jcc` or `call` and the name of a symbol, which most branches are. Returns whether it was one.
+    fn plain_branch(&mut self, cursor: &mut Cursor<'_>, mnemonic: Mnemonic) -> Result<bool, Fail> {
+        let row = mnemonic.row();
+        let is_jump = row.flags & flag::RELAX != 0;
+        cursor.skip_space();
+        // In Intel syntax other names may be registers or keywords.
+        let named = cursor.peek() == b'.' || (!self.intel && starts_name(cursor.peek()));
+        if !named || !(is_jump || row.opcode == CALL) {
+            return Ok(false);
+        }
+        let start = *cursor;
+        let value = self.expression(cursor)?;
+        let value = self.unit.fold(&value, 0).unwrap_or(value);
+        let branches = matches!(value.operator, Operator::None | Operator::Plt);
+        if value.as_constant().is_some() || !branches || !cursor.at_end() {
+            *cursor = start;
+            return Ok(false);
+        }
+        if self.lines.pending {
+            self.line_entry();
+        }
+        let line = self.line;
+        let section = &mut self.unit.sections[self.current as usize];
+        if section.is_nobits() {
+            return fail("instructions in a section without bytes");
+        }
+        section.has_code = true;
+        if is_jump {
+            section.push_jump(short_opcode(row.opcode), value, line);
+            return Ok(true);
+        }
+        section.bytes.extend([CALL, 0, 0, 0, 0]);
+        section.fixes.push(Fix {
+            offset: section.bytes.len() as u64 - 4,
+            value,
+            item: section.items.len() as u32,
+            line,
+            size: 4,
+            to_end: 4,
+            relaxable: 0,
+            kind: FixupKind::Branch,
+        });
+        Ok(true)
+    }
+
     fn finish_instruction(
         &mut self,
         cursor: &mut Cursor<'_>,
@@ -116,7 +190,10 @@ impl Assembler<'_> {
         let mut inst = Inst::new(first);
         inst.prefixes = before.prefixes;
         inst.hints = before.hints;
-        inst.default_flags = before.dfv;
+        if let Some(flags) = default_flags(cursor)? {
+            inst.default_flags = flags;
+            inst.hints = inst.hints.with(Hints::DFV);
+        }
         let branch = first.is_branch();
         if self.intel {
             self.intel_operands(cursor, &mut inst, branch)?;
@@ -144,21 +221,13 @@ impl Assembler<'_> {
             },
             ..inst
         };
-        if let Operand::Imm(imm) = inst.operands[0]
-            && inst.len == 1
-            && first == const { Mnemonic::constant("int") }
-            && imm.value == 3
-            && !imm.symbolic.is_some()
-        {
-            return self.encode_and_emit(
-                &Inst {
-                    len: 0,
-                    mnemonic: const { Mnemonic::constant("int3") },
-                    ..whole
-                },
-                cursor,
-                start,
-            );
+        if is_breakpoint(&whole) {
+            let int3 = Inst {
+                len: 0,
+                mnemonic: const { Mnemonic::constant("int3") },
+                ..whole
+            };
+            return self.encode_and_emit(&int3, cursor, start);
         }
         if let (Some(_), Some((mnemonic, suffix))) = (found.exact, found.stripped) {
             let with_suffix = Inst {
@@ -220,6 +289,23 @@ impl Assembler<'_> {
         }
     }
 
+    /// Appends an instruction whose bytes are known.
+    #[inline]
+    pub(super) fn emit_known(&mut self, bytes: &[u8; super::memo::BYTES], len: usize) -> Result<(), Fail> {
+        if self.lines.pending {
+            self.line_entry();
+        }
+        let section = &mut self.unit.sections[self.current as usize];
+        if section.is_nobits() {
+            return fail("instructions in a section without bytes");
+        }
+        section.has_code = true;
+        // A copy of a size that the compiler knows, and the rest of it taken off again.
+        section.bytes.extend_from_slice(bytes);
+        section.bytes.truncate(section.bytes.len() - (bytes.len() - len));
+        Ok(())
+    }
+
     /// Appends an instruction to the section.
     #[inline]
     fn emit(&mut self, inst: &Inst, encoded: &Encoded) -> Result<(), Fail> {
@@ -237,34 +323,23 @@ impl Assembler<'_> {
             && target.symbolic.is_some()
             && !inst.hints.has(Hints::DISP32)
         {
-            let opcode = if inst.mnemonic.row().opcode == 0xe9 {
-                0xeb
-            } else {
-                inst.mnemonic.row().opcode - 0x10
-            };
+            let opcode = short_opcode(inst.mnemonic.row().opcode);
             // Everything before the opcode: `bnd`, `notrack`, branch hints.
-            let lead = encoded.bytes().len() - if opcode == 0xeb { 5 } else { 6 };
+            let lead = encoded.bytes().len() - if opcode == SHORT_JMP { 5 } else { 6 };
             section.bytes.extend_from_slice(&encoded.bytes()[..lead]);
             let value = self.values[target.symbolic.0 as usize - 1];
             let target = Value {
                 addend: target.value,
                 ..value
             };
-            let offset = section.bytes.len() as u64;
-            section.items.push(Item {
-                offset,
-                size: 2,
-                kind: ItemKind::Jump {
-                    opcode,
-                    long: false,
-                    target,
-                },
-                line,
-            });
+            section.push_jump(opcode, target, line);
             return Ok(());
         }
         let offset = section.bytes.len() as u64;
         section.bytes.extend_from_slice(encoded.bytes());
+        if encoded.fixups().is_empty() {
+            self.known_len = encoded.bytes().len();
+        }
         let item = section.items.len() as u32;
         for fixup in encoded.fixups() {
             let value = match fixup.symbolic.0 {
@@ -360,6 +435,12 @@ impl Assembler<'_> {
     }
 }
 
+/// `int $3`, which has an opcode of its own.
+fn is_breakpoint(inst: &Inst) -> bool {
+    inst.mnemonic == const { Mnemonic::constant("int") }
+        && matches!(inst.operands(), [Operand::Imm(imm)] if imm.value == 3 && !imm.symbolic.is_some())
+}
+
 /// Takes a prefix's name.
 fn prefix(name: &[u8], before: &mut Before) -> bool {
     let prefix = match name {
@@ -383,6 +464,42 @@ fn prefix(name: &[u8], before: &mut Before) -> bool {
     };
     before.prefixes = before.prefixes.with(prefix);
     true
+}
+
+/// `{dfv=of,sf}` behind `ccmp` and `ctest`: what the flags are if the condition does not hold.
+fn default_flags(cursor: &mut Cursor<'_>) -> Result<Option<u8>, Fail> {
+    cursor.skip_space();
+    let start = *cursor;
+    if !cursor.eat(b'{') {
+        return Ok(None);
+    }
+    cursor.skip_space();
+    if !cursor.name().eq_ignore_ascii_case(b"dfv") || !cursor.eat(b'=') {
+        *cursor = start;
+        return Ok(None);
+    }
+    let mut flags = 0;
+    loop {
+        cursor.skip_space();
+        let bit = match &cursor.name().to_ascii_lowercase()[..] {
+            b"of" => 8,
+            b"sf" => 4,
+            b"zf" => 2,
+            b"cf" => 1,
+            b"" if flags == 0 => 0,
+            _ => return fail("a default flag is of, sf, zf or cf"),
+        };
+        if bit != 0 && flags & bit != 0 {
+            return fail("a default flag stands twice");
+        }
+        flags |= bit;
+        if cursor.eat(b'}') {
+            return Ok(Some(flags));
+        }
+        if bit == 0 || !cursor.eat(b',') {
+            return fail("a `}` is expected");
+        }
+    }
 }
 
 /// `jne,pt target`

@@ -3,8 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::cfi::{put_sleb, put_uleb};
 use super::cursor::Cursor;
+use super::frames::{put_sleb, put_uleb};
 use super::{Assembler, Fail, fail, string};
 use crate::encode::FixupKind;
 use crate::section::{Fix, Section, elf};
@@ -21,11 +21,11 @@ const SPECIAL_ADVANCE: u64 = ((255 - OPCODE_BASE) / LINE_RANGE) as u64;
 /// What `.loc` states.
 #[derive(Clone, Copy, Debug, Default)]
 struct Loc {
-    file: u64,
-    line: i64,
-    column: u64,
-    isa: u64,
-    discriminator: u64,
+    file: u32,
+    line: u32,
+    column: u32,
+    isa: u32,
+    discriminator: u32,
     not_stmt: bool,
     basic_block: bool,
     prologue_end: bool,
@@ -72,7 +72,6 @@ pub(super) struct Lines {
     dirs: Vec<Option<Vec<u8>>>,
     version5: bool,
     has_views: bool,
-    pub(super) addrsig: bool,
     pub(super) addrsig_symbols: Vec<SymbolId>,
 }
 
@@ -169,19 +168,15 @@ impl Assembler<'_> {
         if self.lines.pending {
             self.line_entry();
         }
-        let file = self.number(cursor)?;
+        let file = self.line_number(cursor)?;
         cursor.skip_space();
-        let line = self.number(cursor)?;
-        if file < 0 || line < 0 {
-            return fail("a file or line number is not negative");
-        }
+        let line = self.line_number(cursor)?;
         let loc = &mut self.lines.current;
-        (loc.file, loc.line, loc.discriminator) = (file as u64, line, 0);
+        (loc.file, loc.line, loc.discriminator) = (file, line, 0);
         (loc.view, loc.viewed) = (View::None, false);
         cursor.skip_space();
         if cursor.peek().is_ascii_digit() {
-            let column = self.number(cursor)?;
-            self.lines.current.column = column as u64;
+            self.lines.current.column = self.line_number(cursor)?;
         }
         while !cursor.at_end() {
             self.loc_option(cursor)?;
@@ -197,6 +192,12 @@ impl Assembler<'_> {
         Ok(())
     }
 
+    /// A number of a row.
+    fn line_number(&mut self, cursor: &mut Cursor<'_>) -> Result<u32, Fail> {
+        let number = self.number(cursor)?;
+        u32::try_from(number).map_err(|_| Fail::new("a number of a row is not negative and has 32 bits at most"))
+    }
+
     fn loc_option(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let start = cursor.pos;
         match cursor.name() {
@@ -204,8 +205,8 @@ impl Assembler<'_> {
             b"prologue_end" => self.lines.current.prologue_end = true,
             b"epilogue_begin" => self.lines.current.epilogue_begin = true,
             b"is_stmt" => self.lines.current.not_stmt = self.number(cursor)? == 0,
-            b"isa" => self.lines.current.isa = self.number(cursor)? as u64,
-            b"discriminator" => self.lines.current.discriminator = self.number(cursor)? as u64,
+            b"isa" => self.lines.current.isa = self.line_number(cursor)?,
+            b"discriminator" => self.lines.current.discriminator = self.line_number(cursor)?,
             b"view" => {
                 cursor.skip_space();
                 self.lines.has_views = true;
@@ -270,7 +271,7 @@ impl Assembler<'_> {
             };
             last[base as usize] = Some((address, view));
             if let View::Symbol(id) = entry.loc.view {
-                self.unit.symbols.get_mut(id).place = Place::Equal(Value::constant(view));
+                self.unit.symbols.set(id, Value::constant(view));
             }
         }
         self.lines.entries = entries;
@@ -286,7 +287,11 @@ impl Assembler<'_> {
         let id = self.find_or_make(b".debug_line", 0, 0);
         let start = self.unit.sections[id as usize].bytes.len();
         let mut out = core::mem::take(&mut self.unit.sections[id as usize].bytes);
-        let version: u16 = if self.lines.version5 { 5 } else { 3 };
+        let version: u16 = if self.lines.version5 || self.options.dwarf5 {
+            5
+        } else {
+            3
+        };
         out.extend([0; 4]);
         out.extend(version.to_le_bytes());
         if version == 5 {
@@ -405,19 +410,19 @@ impl Assembler<'_> {
 
     /// One sequence for each section, in the order in which they got their first row.
     fn sequences(&mut self, id: SectionId, entries: &[Entry]) {
-        let base = |section: SectionId, unit: &crate::unit::Unit| {
-            unit.sections[section as usize]
-                .parent
-                .map_or(section, |(parent, _)| parent)
-        };
-        let mut order: Vec<SectionId> = Vec::new();
-        let mut seen = alloc::vec![false; self.unit.sections.len()];
+        let mut order = alloc::vec![u32::MAX; self.unit.sections.len()];
+        let mut seen = 0;
         for entry in entries {
-            if !core::mem::replace(&mut seen[entry.section as usize], true) {
-                order.push(entry.section);
+            let place = &mut order[entry.section as usize];
+            if *place == u32::MAX {
+                *place = seen;
+                seen += 1;
             }
         }
-        for section in order {
+        let mut sorted: Vec<&Entry> = entries.iter().collect();
+        sorted.sort_by_key(|entry| order[entry.section as usize]);
+        for rows in sorted.chunk_by(|a, b| a.section == b.section) {
+            let section = rows[0].section;
             let mut out = core::mem::take(&mut self.unit.sections[id as usize].bytes);
             let mut state = Loc {
                 file: 1,
@@ -425,10 +430,10 @@ impl Assembler<'_> {
                 ..Loc::default()
             };
             let mut last: Option<(u64, &Entry)> = None;
-            for entry in entries.iter().filter(|entry| entry.section == section) {
+            for &entry in rows {
                 let address = self.unit.sections[section as usize].position(entry.offset, entry.item);
                 registers(&mut out, &state, &entry.loc);
-                let delta = entry.loc.line - state.line;
+                let delta = i64::from(entry.loc.line) - i64::from(state.line);
                 let restart = last.is_none_or(|(_, before)| self.resets_view(before, entry));
                 match last {
                     Some((last, _)) if !restart => advance(&mut out, delta, address.saturating_sub(last)),
@@ -447,21 +452,30 @@ impl Assembler<'_> {
                 last = Some((address, entry));
                 state = entry.loc;
             }
-            let end = self.unit.sections[base(section, &self.unit) as usize].size();
+            let parent = self.unit.sections[section as usize].parent;
+            let whole = parent.map_or(section, |(parent, _)| parent);
+            let end = self.unit.sections[whole as usize].size();
             end_sequence(&mut out, end.saturating_sub(last.map_or(0, |(address, _)| address)));
             self.unit.sections[id as usize].bytes = out;
         }
     }
 
-    /// Whether a row whose view starts over needs the address again: an advance of zero would not start it over, and
-    /// where only padding stands between two rows, GNU as does not count on any.
+    /// Whether a row whose view starts over needs the address again, as an advance of zero would not start it over.
+    ///
+    /// GNU as takes the advance for one that may be zero where both rows are at one place between two variable items,
+    /// and where one is right before such an item, and the other right behind any.
     fn resets_view(&self, before: &Entry, entry: &Entry) -> bool {
+        if !matches!(entry.loc.view, View::Reset) {
+            return false;
+        }
+        if before.item == entry.item {
+            return before.offset == entry.offset;
+        }
         let items = &self.unit.sections[entry.section as usize].items;
-        matches!(entry.loc.view, View::Reset)
-            && before.offset == entry.offset
-            && !items[before.item as usize..entry.item as usize]
-                .iter()
-                .any(|item| matches!(item.kind, crate::section::ItemKind::Jump { .. }))
+        let (next, last) = (&items[before.item as usize], &items[entry.item as usize - 1]);
+        // The first byte of a jump's opcode is not variable.
+        let is_jump = matches!(next.kind, crate::section::ItemKind::Jump { .. });
+        !is_jump && next.offset == before.offset && last.offset == entry.offset
     }
 
     /// `.addrsig`: the symbols whose address matters, by their index in the symbol table.
@@ -493,9 +507,8 @@ impl Assembler<'_> {
                 target.place = symbol.place;
             } else {
                 target.used = true;
-                let original = self.unit.symbols.get_mut(id);
-                original.place = Place::Equal(Value::symbol(alias));
-                original.weakref = true;
+                self.unit.symbols.set(id, Value::symbol(alias));
+                self.unit.symbols.get_mut(id).weakref = true;
             }
         }
     }
@@ -518,21 +531,21 @@ fn fix(offset: usize, label: SymbolId, size: u8) -> Fix {
 fn registers(out: &mut Vec<u8>, state: &Loc, loc: &Loc) {
     if state.file != loc.file {
         out.push(4);
-        put_uleb(out, loc.file);
+        put_uleb(out, loc.file.into());
     }
     if state.column != loc.column {
         out.push(5);
-        put_uleb(out, loc.column);
+        put_uleb(out, loc.column.into());
     }
     if loc.discriminator != 0 {
         out.push(0);
-        put_uleb(out, 1 + crate::relax::uleb_size(loc.discriminator));
+        put_uleb(out, 1 + crate::relax::uleb_size(loc.discriminator.into()));
         out.push(4);
-        put_uleb(out, loc.discriminator);
+        put_uleb(out, loc.discriminator.into());
     }
     if state.isa != loc.isa {
         out.push(12);
-        put_uleb(out, loc.isa);
+        put_uleb(out, loc.isa.into());
     }
     if state.not_stmt != loc.not_stmt {
         out.push(6);

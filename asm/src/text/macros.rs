@@ -46,14 +46,15 @@ impl Assembler<'_> {
     }
 
     /// A statement in a branch that is not taken: only conditions matter.
-    pub(super) fn skipped_statement(&mut self, cursor: &mut Cursor<'_>) {
+    pub(super) fn skipped_statement(&mut self, cursor: &mut Cursor<'_>, input: usize) {
         if cursor.peek() == b'.' {
+            let start = cursor.pos;
             let name = cursor.name().to_ascii_lowercase();
             match &name[..] {
                 b".endif" | b".else" | b".elseif" => {
                     cursor.skip_space();
-                    if let Some(Err(error)) = self.control_directive(cursor, &name) {
-                        self.report(cursor, 0, error.message);
+                    if let Err(error) = self.directive(cursor, &name, start) {
+                        self.report(cursor, input, error.message);
                     }
                 }
                 name if name.starts_with(b".if") => {
@@ -70,63 +71,51 @@ impl Assembler<'_> {
         cursor.next_statement();
     }
 
-    pub(super) fn control_directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8]) -> Option<Done> {
-        Some(match name {
-            b".if" | b".ifne" => self.if_number(cursor, |n| n != 0),
-            b".ifeq" => self.if_number(cursor, |n| n == 0),
-            b".ifgt" => self.if_number(cursor, |n| n > 0),
-            b".ifge" => self.if_number(cursor, |n| n >= 0),
-            b".iflt" => self.if_number(cursor, |n| n < 0),
-            b".ifle" => self.if_number(cursor, |n| n <= 0),
-            b".ifdef" => self.if_defined(cursor, true),
-            b".ifndef" | b".ifnotdef" => self.if_defined(cursor, false),
-            b".ifb" => self.if_blank(cursor, true),
-            b".ifnb" => self.if_blank(cursor, false),
-            b".ifc" | b".ifeqs" => self.if_same(cursor, true),
-            b".ifnc" | b".ifnes" => self.if_same(cursor, false),
-            b".elseif" => self.else_if(cursor),
-            b".else" => self.else_branch(),
-            b".endif" => match self.conditions.pop() {
-                Some(_) => Ok(()),
-                None => fail(".endif without .if"),
-            },
-            b".macro" => self.define_macro(cursor),
-            b".endm" | b".endr" => fail("this ends nothing"),
-            b".exitm" => {
-                cursor.pos = cursor.text.len();
-                Ok(())
-            }
-            b".purgem" => string::name_or_quoted(cursor).map(|name| {
-                self.macros.remove(&name.to_ascii_lowercase());
-            }),
-            b".rept" | b".rep" => self.repeat(cursor),
-            b".irp" => self.repeat_over(cursor, false),
-            b".irpc" => self.repeat_over(cursor, true),
-            b".include" => self.include(cursor),
-            b".err" | b".error" => {
-                let text = if cursor.at_end() {
-                    b".err".to_vec()
-                } else {
-                    string::quoted(cursor).unwrap_or_default()
-                };
-                fail(String::from_utf8_lossy(&text).into_owned())
-            }
-            b".warning" | b".print" => {
-                cursor.skip_statement();
-                Ok(())
-            }
-            b".abort" => {
-                self.stop = true;
-                fail(".abort")
-            }
-            b".end" => {
-                cursor.pos = cursor.text.len();
-                Ok(())
-            }
-            b".altmacro" => fail("the alternate macro syntax is not supported"),
-            b".noaltmacro" => Ok(()),
-            _ => return None,
-        })
+    pub(super) fn end_if(&mut self) -> Done {
+        match self.conditions.pop() {
+            Some(_) => Ok(()),
+            None => fail(".endif without .if"),
+        }
+    }
+
+    /// `.exitm`: the rest of this macro is not read.
+    pub(super) fn exit_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        cursor.pos = cursor.text.len();
+        Ok(())
+    }
+
+    /// `.end`: the rest of this text is not read.
+    pub(super) fn end(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        cursor.pos = cursor.text.len();
+        Ok(())
+    }
+
+    pub(super) fn purge_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let name = string::name_or_quoted(cursor)?;
+        self.macros.remove(&name.to_ascii_lowercase());
+        Ok(())
+    }
+
+    pub(super) fn alternate_macros(&mut self, on: bool) -> Done {
+        if on {
+            return fail("the alternate macro syntax is not supported");
+        }
+        Ok(())
+    }
+
+    pub(super) fn abort(&mut self) -> Done {
+        self.stop = true;
+        fail(".abort")
+    }
+
+    /// `.err` and `.error "text"`
+    pub(super) fn error_directive(&mut self, cursor: &mut Cursor<'_>) -> Done {
+        let text = if cursor.at_end() {
+            b".err".to_vec()
+        } else {
+            string::quoted(cursor).unwrap_or_default()
+        };
+        fail(String::from_utf8_lossy(&text).into_owned())
     }
 
     fn push_condition(&mut self, active: bool) -> Done {
@@ -138,7 +127,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn if_number(&mut self, cursor: &mut Cursor<'_>, test: fn(i64) -> bool) -> Done {
+    pub(super) fn if_number(&mut self, cursor: &mut Cursor<'_>, test: fn(i64) -> bool) -> Done {
         match self.number(cursor) {
             Ok(number) => self.push_condition(test(number)),
             Err(error) => {
@@ -148,7 +137,7 @@ impl Assembler<'_> {
         }
     }
 
-    fn if_defined(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+    pub(super) fn if_defined(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
         let name = string::name_or_quoted(cursor)?;
         let defined = self
             .unit
@@ -158,13 +147,13 @@ impl Assembler<'_> {
         self.push_condition(defined == wanted)
     }
 
-    fn if_blank(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+    pub(super) fn if_blank(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
         let blank = cursor.rest_of_statement().is_empty();
         self.push_condition(blank == wanted)
     }
 
     /// `.ifc a,b`: the texts are the same.
-    fn if_same(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
+    pub(super) fn if_same(&mut self, cursor: &mut Cursor<'_>, wanted: bool) -> Done {
         let text = cursor.rest_of_statement();
         let mut parts = text.splitn(2, |&b| b == b',');
         let strip = |text: Option<&[u8]>| {
@@ -180,7 +169,7 @@ impl Assembler<'_> {
         self.push_condition(same == wanted)
     }
 
-    fn else_if(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn else_if(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let Some(condition) = self.conditions.last().copied() else {
             return fail(".elseif without .if");
         };
@@ -199,7 +188,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn else_branch(&mut self) -> Done {
+    pub(super) fn else_branch(&mut self) -> Done {
         match self.conditions.last_mut() {
             None => fail(".else without .if"),
             Some(condition) if condition.seen_else => fail("a second .else"),
@@ -240,7 +229,7 @@ impl Assembler<'_> {
     }
 
     /// `.macro name p1, p2=default, p3:req, p4:vararg`
-    fn define_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn define_macro(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::name_or_quoted(cursor)?.to_ascii_lowercase();
         let mut parameters = Vec::new();
         cursor.eat(b',');
@@ -272,17 +261,22 @@ impl Assembler<'_> {
             cursor.eat(b',');
         }
         let body = self.body(cursor, &[b".macro"], &[b".endm", b".endmacro"])?;
+        self.memo.clear();
         self.macros
             .insert(name.clone(), Rc::new(Macro { name, parameters, body }));
         Ok(())
     }
 
     pub(super) fn find_macro(&self, name: &[u8]) -> Option<Rc<Macro>> {
-        self.macros.get(&name.to_ascii_lowercase()[..]).cloned()
+        if name.iter().any(u8::is_ascii_uppercase) {
+            return self.macros.get(&name.to_ascii_lowercase()[..]).cloned();
+        }
+        self.macros.get(name).cloned()
     }
 
     /// Reads the arguments, and then the body with them in place.
     pub(super) fn call_macro(&mut self, cursor: &mut Cursor<'_>, body: &Macro) -> Done {
+        self.names_read += 1;
         let mut values: Vec<Option<Vec<u8>>> = body.parameters.iter().map(|_| None).collect();
         let mut position = 0;
         cursor.skip_space();
@@ -355,7 +349,7 @@ impl Assembler<'_> {
     }
 
     /// `.rept count`
-    fn repeat(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn repeat(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let count = self.number(cursor)?;
         let body = self.body(cursor, &[b".rept", b".rep", b".irp", b".irpc"], &[b".endr"])?;
         if count > MOST_REPEATS {
@@ -371,7 +365,7 @@ impl Assembler<'_> {
     }
 
     /// `.irp name, value, value` and `.irpc name, characters`
-    fn repeat_over(&mut self, cursor: &mut Cursor<'_>, characters: bool) -> Done {
+    pub(super) fn repeat_over(&mut self, cursor: &mut Cursor<'_>, characters: bool) -> Done {
         let name = string::name_or_quoted(cursor)?;
         cursor.eat(b',');
         let mut values = Vec::new();
@@ -404,7 +398,7 @@ impl Assembler<'_> {
     }
 
     /// `.include "file"`
-    fn include(&mut self, cursor: &mut Cursor<'_>) -> Done {
+    pub(super) fn include(&mut self, cursor: &mut Cursor<'_>) -> Done {
         let name = string::quoted(cursor)?;
         let text = self.read_file(&name)?;
         self.read_input(&String::from_utf8_lossy(&name), &text);

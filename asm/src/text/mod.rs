@@ -6,12 +6,15 @@ mod cursor;
 mod data;
 mod directive;
 mod expression;
+mod frames;
 mod instruction;
 mod intel;
 mod line;
 mod macros;
+mod memo;
 mod sections;
 mod string;
+mod table;
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -37,6 +40,8 @@ pub struct Options {
     pub include_dirs: Vec<PathBuf>,
     /// Symbols set beforehand.
     pub defines: Vec<(String, i64)>,
+    /// Line tables are of DWARF 5 even where nothing in the source asks for that, as with GNU as's `--gdwarf-5`.
+    pub dwarf5: bool,
 }
 
 /// One thing wrong with the source.
@@ -93,13 +98,13 @@ impl core::fmt::Display for Errors {
 
 impl core::error::Error for Errors {}
 
-/// Assembles a text to an ELF relocatable object.
+/// Assembles a text to an ELF relocatable object. Names and strings may be in any encoding that ASCII is a part of.
 ///
 /// # Errors
 /// Everything that is wrong with the source, up to a limit.
-pub fn assemble(source: &str, options: &Options) -> Result<Vec<u8>, Errors> {
-    let mut assembler = Assembler::new(options);
-    assembler.begin(source.as_bytes());
+pub fn assemble(source: impl AsRef<[u8]>, options: &Options) -> Result<Vec<u8>, Errors> {
+    let mut assembler = Assembler::new(source.as_ref(), options);
+    assembler.begin();
     assembler.finish()
 }
 
@@ -149,6 +154,8 @@ struct Input {
 #[derive(Debug)]
 pub(crate) struct Assembler<'o> {
     options: &'o Options,
+    /// The text that was given, for messages.
+    source: &'o [u8],
     unit: Unit,
     current: SectionId,
     previous: Option<SectionId>,
@@ -168,6 +175,11 @@ pub(crate) struct Assembler<'o> {
     conditions: Vec<macros::Condition>,
     macros: FxHashMap<Vec<u8>, Rc<macros::Macro>>,
     macro_count: u64,
+    memo: memo::Memo,
+    /// Names of symbols and macros read so far: what a statement means depends on them.
+    names_read: u64,
+    /// Bytes of the instruction that was just assembled, where its text alone determines them.
+    known_len: usize,
     /// Bytes of text that macros and repetitions may still make.
     expansion_budget: usize,
     stop: bool,
@@ -179,8 +191,8 @@ pub(crate) struct Assembler<'o> {
 }
 
 impl<'o> Assembler<'o> {
-    pub(crate) fn new(options: &'o Options) -> Self {
-        let mut unit = Unit::new();
+    pub(crate) fn new(source: &'o [u8], options: &'o Options) -> Self {
+        let mut unit = Unit::new(source.len());
         let rw = elf::SHF_ALLOC | elf::SHF_WRITE;
         unit.sections.push(Section::new(
             b".text",
@@ -191,10 +203,11 @@ impl<'o> Assembler<'o> {
         unit.sections.push(Section::new(b".bss", elf::SHT_NOBITS, rw));
         for (name, value) in &options.defines {
             let id = unit.symbols.intern(name.as_bytes());
-            unit.symbols.get_mut(id).place = Place::Equal(Value::constant(*value));
+            unit.symbols.set(id, Value::constant(*value));
         }
         Self {
             options,
+            source,
             unit,
             current: 0,
             previous: None,
@@ -212,6 +225,9 @@ impl<'o> Assembler<'o> {
             conditions: Vec::new(),
             macros: FxHashMap::default(),
             macro_count: 0,
+            memo: memo::Memo::new(),
+            names_read: 0,
+            known_len: 0,
             expansion_budget: 64 << 20,
             stop: false,
             cfi: cfi::Cfi::default(),
@@ -222,13 +238,13 @@ impl<'o> Assembler<'o> {
         }
     }
 
-    fn begin(&mut self, source: &[u8]) {
+    fn begin(&mut self) {
         let name = if self.options.file_name.is_empty() {
             "<source>"
         } else {
             &self.options.file_name
         };
-        self.read_input(name, source);
+        self.read_input(name, self.source);
         if !self.conditions.is_empty() {
             self.report_line(self.next_line.saturating_sub(1), "this source ends within an .if");
         }
@@ -237,28 +253,16 @@ impl<'o> Assembler<'o> {
     /// Reads a whole file.
     fn read_input(&mut self, name: &str, text: &[u8]) {
         let first_line = self.next_line;
-        let lines = text.iter().filter(|&&b| b == b'\n').count() as u32 + 1;
+        let lines = memchr::memchr_iter(b'\n', text).count() as u32 + 1;
         self.next_line += lines;
+        // Messages quote the text. That of the source itself is at hand anyway.
+        let kept = if self.inputs.is_empty() { &b""[..] } else { text };
         self.inputs.push(Input {
             name: name.into(),
             first_line,
-            text: Rc::from(&b""[..]),
+            text: kept.into(),
         });
-        let index = self.inputs.len() - 1;
-        let before = self.errors.len();
-        self.run(text, first_line, index);
-        // The text is kept only where messages are going to quote it.
-        if self.errors.len() != before || !self.unit.problems.is_empty() || index != 0 {
-            self.inputs[index].text = Rc::from(text);
-        }
-        self.main_text(index, text);
-    }
-
-    /// Problems found at the end quote lines too; the main text is kept for them.
-    fn main_text(&mut self, index: usize, text: &[u8]) {
-        if index == 0 && self.inputs[0].text.is_empty() {
-            self.inputs[0].text = Rc::from(text);
-        }
+        self.run(text, first_line, self.inputs.len() - 1);
     }
 
     /// Reads statements to the end of the text.
@@ -272,12 +276,14 @@ impl<'o> Assembler<'o> {
         let mut cursor = Cursor::new(text, first_line);
         while !cursor.is_eof() && !self.stop {
             cursor.skip_space();
-            self.line = if input == usize::MAX { self.line } else { cursor.line };
+            if input != usize::MAX {
+                self.line = cursor.line;
+            }
             if self.is_skipping() {
-                self.skipped_statement(&mut cursor);
+                self.skipped_statement(&mut cursor, input);
                 continue;
             }
-            if let Err(error) = self.statement(&mut cursor) {
+            if let Err(error) = self.remembered_statement(&mut cursor) {
                 self.report(&cursor, input, error.message);
                 cursor.skip_statement();
             } else if !cursor.at_end() {
@@ -287,6 +293,33 @@ impl<'o> Assembler<'o> {
             cursor.next_statement();
         }
         self.depth -= 1;
+    }
+
+    /// One statement; an instruction that has been seen before is not read again.
+    #[inline]
+    fn remembered_statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        let first = cursor.peek();
+        if first == b'.' || !starts_name(first) {
+            return self.statement(cursor);
+        }
+        let Some(key) = memo::Key::of(&cursor.text[cursor.pos..], self.intel) else {
+            return self.statement(cursor);
+        };
+        if let Some((bytes, len)) = self.memo.find(&key) {
+            let bytes = *bytes;
+            self.emit_known(&bytes, len)?;
+            cursor.pos += key.len;
+            return Ok(());
+        }
+        let (start, names) = (cursor.pos, self.names_read);
+        self.known_len = 0;
+        self.statement(cursor)?;
+        if self.known_len != 0 && self.names_read == names && cursor.pos == start + key.len {
+            let section = &self.unit.sections[self.current as usize];
+            let at = section.bytes.len() - self.known_len;
+            self.memo.keep(&key, &section.bytes[at..]);
+        }
+        Ok(())
     }
 
     fn report(&mut self, cursor: &Cursor<'_>, input: usize, message: String) {
@@ -315,18 +348,13 @@ impl<'o> Assembler<'o> {
 
     fn report_line(&mut self, line: u32, message: &str) {
         let (file, number) = self.place_of(line);
-        let source = self
-            .inputs
-            .iter()
-            .rev()
-            .find(|input| input.first_line <= line)
-            .and_then(|input| {
-                let text = input
-                    .text
-                    .split(|&b| b == b'\n')
-                    .nth((line - input.first_line) as usize)?;
-                Some(String::from_utf8_lossy(text).into_owned())
-            });
+        let input = self.inputs.iter().rposition(|input| input.first_line <= line);
+        let source = input.and_then(|index| {
+            let input = &self.inputs[index];
+            let text = if index == 0 { self.source } else { &input.text };
+            let text = text.split(|&b| b == b'\n').nth((line - input.first_line) as usize)?;
+            Some(String::from_utf8_lossy(text).into_owned())
+        });
         self.errors.push(Diagnostic {
             file,
             line: number,
@@ -350,7 +378,7 @@ impl<'o> Assembler<'o> {
                         self.define_label(name)?;
                         continue;
                     }
-                    b' ' | b'\t' => {
+                    b' ' | b'\t' if matches!(cursor.peek_at(1), b' ' | b'\t' | b'=' | b':' | b'/') => {
                         let mut ahead = *cursor;
                         ahead.skip_space();
                         if ahead.peek() == b':' && !self.intel {
@@ -391,6 +419,23 @@ impl<'o> Assembler<'o> {
                 _ => return fail("a label, directive or instruction is expected"),
             }
         }
+    }
+
+    /// A directive whose name has been read.
+    #[inline]
+    fn directive(&mut self, cursor: &mut Cursor<'_>, name: &[u8], start: usize) -> Result<(), Fail> {
+        cursor.skip_space();
+        if let Some(directive) = table::find(name) {
+            return directive(self, cursor);
+        }
+        if let Some(directive) = table::find(&name.to_ascii_lowercase()) {
+            return directive(self, cursor);
+        }
+        cursor.pos = start;
+        fail(alloc::format!(
+            "there is no directive {}",
+            String::from_utf8_lossy(name)
+        ))
     }
 
     /// `1:` or `55$:`
@@ -448,6 +493,7 @@ impl<'o> Assembler<'o> {
     }
 
     fn define_label(&mut self, name: &[u8]) -> Result<(), Fail> {
+        self.names_read += 1;
         let place = self.here();
         let id = self.unit.symbols.intern(name);
         let symbol = self.unit.symbols.get_mut(id);
@@ -490,8 +536,9 @@ impl<'o> Assembler<'o> {
             Place::Equal(_) => symbol.redefinable = true,
             _ => {}
         }
-        symbol.place = Place::Equal(value);
-        if symbol.kind == 0 && value.plus != 0 && value.minus == 0 {
+        let kind = symbol.kind;
+        self.unit.symbols.set(id, value);
+        if kind == 0 && value.plus != 0 && value.minus == 0 {
             let kind = self.unit.symbols.get(value.plus).kind;
             self.unit.symbols.get_mut(id).kind = kind;
         }
@@ -514,7 +561,7 @@ impl<'o> Assembler<'o> {
         self.unit.merge_subsections();
         self.unit.relax();
         if self.assign_views() {
-            self.unit.relax();
+            self.unit.relax_again();
         }
         self.write_line_table();
         self.write_frames();

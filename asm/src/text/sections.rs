@@ -23,8 +23,15 @@ struct Stated {
 }
 
 impl Assembler<'_> {
+    /// `.section`
+    pub(super) fn section_directive(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        let id = self.section(cursor)?;
+        self.switch(id);
+        Ok(())
+    }
+
     /// Reads what follows `.section` and finds or makes the section.
-    pub(super) fn section(&mut self, cursor: &mut Cursor<'_>) -> Result<SectionId, Fail> {
+    fn section(&mut self, cursor: &mut Cursor<'_>) -> Result<SectionId, Fail> {
         let name = section_name(cursor)?;
         let mut stated = Stated::default();
         if cursor.eat(b',') {
@@ -63,7 +70,7 @@ impl Assembler<'_> {
         self.unit.sections.len() as SectionId - 1
     }
 
-    /// `"flags" [, @type [, entry size] [, group [, comdat]] [, linked] [, unique, N]]`
+    /// `"flags" [, @type [, entry size] [, linked] [, group [, comdat]] [, unique, N]]`
     fn section_flags(&mut self, cursor: &mut Cursor<'_>, stated: &mut Stated) -> Result<(), Fail> {
         cursor.skip_space();
         if cursor.peek() != b'"' {
@@ -91,6 +98,16 @@ impl Assembler<'_> {
             stated.entry_size = self.number(cursor)? as u64;
             more = cursor.eat(b',');
         }
+        if linked && more {
+            cursor.skip_space();
+            if cursor.peek().is_ascii_digit() {
+                self.number(cursor)?;
+            } else {
+                let symbol = string::name_or_quoted(cursor)?;
+                stated.linked = Some(self.unit.symbols.intern(&symbol));
+            }
+            more = cursor.eat(b',');
+        }
         if grouped && more {
             let signature = string::name_or_quoted(cursor)?;
             let signature = self.unit.symbols.intern(&signature);
@@ -103,16 +120,6 @@ impl Assembler<'_> {
                 more = cursor.eat(b',');
             }
             stated.group = Some(Group { signature, comdat });
-        }
-        if linked && more {
-            cursor.skip_space();
-            if cursor.peek().is_ascii_digit() {
-                self.number(cursor)?;
-            } else {
-                let symbol = string::name_or_quoted(cursor)?;
-                stated.linked = Some(self.unit.symbols.intern(&symbol));
-            }
-            more = cursor.eat(b',');
         }
         if more {
             cursor.skip_space();

@@ -1,5 +1,6 @@
 //! Strings with their escapes.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::cursor::Cursor;
@@ -75,14 +76,14 @@ pub(crate) fn quoted(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, Fail> {
 }
 
 /// A string in quotes, or a bare name.
-pub(crate) fn name_or_quoted(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, Fail> {
+pub(crate) fn name_or_quoted<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>, Fail> {
     cursor.skip_space();
     if cursor.peek() == b'"' {
-        return quoted(cursor);
+        return quoted(cursor).map(Cow::Owned);
     }
     let name = cursor.name();
     if name.is_empty() {
         return fail("a name is expected");
     }
-    Ok(name.to_vec())
+    Ok(Cow::Borrowed(name))
 }

@@ -19,10 +19,21 @@ impl Page {
         Self::with_code(&code)
     }
 
+    /// Calls a function and returns a number: whoever is in the middle of it has to return here.
+    pub fn calling(callee: u64, value: u32) -> std::io::Result<Self> {
+        let mut code = vec![0x50, 0x48, 0xb8]; // push rax; mov rax, callee
+        code.extend(callee.to_le_bytes());
+        code.extend([0xff, 0xd0, 0x59, 0xb8]); // call rax; pop rcx; mov eax, value
+        code.extend(value.to_le_bytes());
+        code.push(0xc3); // ret
+        Self::with_code(&code)
+    }
+
     pub fn with_code(code: &[u8]) -> std::io::Result<Self> {
         use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
-        /// No address is used twice: a stale caller faults for ever, and a word on a stack means one page.
-        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0x1000_0000_0000);
+        /// No address is used twice: a stale caller faults for ever, and a word on a stack means one page. The range
+        /// is one that sanitizers leave alone.
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0x7c00_0000_0000);
         let next = NEXT.fetch_add(4096, std::sync::atomic::Ordering::Relaxed) as *mut _;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;

@@ -1,0 +1,149 @@
+//! The command line of what is done to running processes, as text.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Codes that the process commands exit with, for their help.
+macro_rules! exit_codes {
+    ($examples:literal) => {
+        concat!(
+            $examples,
+            "
+
+JSON: cli/JSON.md describes every field.
+
+Exit status: 0 if it is done or was done before, 1 if it failed, 2 for bad usage, 3 if the patch is refused because it
+cannot be applied safely, 4 if threads were in the way for too long, 5 if the process may not be traced."
+        )
+    };
+}
+
+/// Say what patching a process would do, and do nothing
+///
+/// Neither stops the process nor writes to it. Prints each function that would be replaced, with its address, its size,
+/// how its entry would be changed and which threads are in it; or every reason why the patch is refused.
+#[derive(Debug, Args)]
+#[command(after_help = exit_codes!("\
+Examples:
+  restub plan 4242 fix.o
+  restub plan --json 4242 fix.o | jq '.functions[].name'"))]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) patch: PatchFiles,
+}
+
+/// Patch a running process: replace functions by those of objects
+///
+/// The process needs no preparation. Functions of the objects that have the name of one in the process replace it.
+/// Whatever else the objects refer to is the process's own: its variables keep their values, also static ones, and also
+/// those that the objects define again. A function that is replaced can be called as it was under the name
+/// FUNCTION@original (in C: __asm__(\".symver old_f, f@original\")).
+#[derive(Debug, Args)]
+#[command(after_help = exit_codes!("\
+Examples:
+  gcc -O2 -fPIC -c fix.c && restub patch 4242 fix.o
+  restub patch 4242 --consistency quiet --timeout 10 --name cve-2026-1 fix.o
+  restub patch --json 4242 fix.o"))]
+pub(crate) struct PatchArguments {
+    #[command(flatten)]
+    pub(crate) patch: PatchFiles,
+    /// For tests: be killed at this step
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) kill_at_step: Option<u64>,
+}
+
+/// What to patch, and how.
+#[derive(Debug, Args)]
+pub(crate) struct PatchFiles {
+    /// The process's number
+    #[arg(value_name = "PID")]
+    pub(crate) pid: i32,
+    /// Objects (.o) and archives (.a)
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The patch's name, for status and revert; else that of the first file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// What has to hold of the threads when functions are switched
+    #[arg(long, value_enum, default_value = "entry")]
+    pub(crate) consistency: ConsistencyArgument,
+    /// How many seconds to wait for threads that are in the way
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub(crate) timeout: f64,
+    /// Apply the patch in spite of refusals with this code
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What has to hold of the threads.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ConsistencyArgument {
+    /// No thread is in the bytes that change; calls that have begun end in the old version
+    Entry,
+    /// No thread is in a function that is replaced
+    Quiet,
+}
+
+/// Show what is patched in a process
+///
+/// Prints the patches that are applied, and for each function which version runs, by a look at the process's code.
+#[derive(Debug, Args)]
+#[command(after_help = exit_codes!("\
+Examples:
+  restub status 4242
+  restub status --json 4242 | jq '.patches[].name'"))]
+pub(crate) struct StatusArguments {
+    /// The process's number
+    #[arg(value_name = "PID")]
+    pub(crate) pid: i32,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Take a patch back
+///
+/// Functions run the version that they ran before. Without a name the patch that was applied last is reverted. A patch
+/// that a later one uses cannot be reverted before that.
+#[derive(Debug, Args)]
+#[command(after_help = exit_codes!("\
+Examples:
+  restub revert 4242
+  restub revert 4242 cve-2026-1
+  restub revert 4242 --all"))]
+pub(crate) struct RevertArguments {
+    /// The process's number
+    #[arg(value_name = "PID")]
+    pub(crate) pid: i32,
+    /// The patch
+    #[arg(value_name = "NAME", conflicts_with = "all")]
+    pub(crate) name: Option<String>,
+    /// Revert all patches
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// For tests: be killed at this step
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) kill_at_step: Option<u64>,
+}
+
+/// Show what was done to a process, the oldest first
+#[derive(Debug, Args)]
+#[command(after_help = exit_codes!("\
+Examples:
+  restub history 4242
+  restub history --json 4242"))]
+pub(crate) struct HistoryArguments {
+    /// The process's number
+    #[arg(value_name = "PID")]
+    pub(crate) pid: i32,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,332 @@
+//! Which definitions of a patch the target has too: functions to replace, and variables to keep.
+
+use std::borrow::Cow;
+
+use object::elf;
+use object::read::archive::ArchiveFile;
+use restub_loader::{Error as LinkError, Input};
+
+use crate::error::{Refusal, Result};
+use crate::module::{Kind, Module, Symbol};
+use crate::retarget::{Definition, PatchObject, base_name};
+
+/// Refusals that `--allow` overrides: where somebody who knows the program can know better.
+pub(crate) const OVERRIDABLE: [&str; 2] = ["clone", "initial-value"];
+
+/// A definition of a patch with its counterpart in the target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair<'m> {
+    /// The object, by its place in the patch.
+    pub(crate) object: usize,
+    /// The definition, by its place in the object.
+    pub(crate) definition: usize,
+    pub(crate) symbol: &'m Symbol,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Matched<'m> {
+    pub(crate) functions: Vec<Pair<'m>>,
+    pub(crate) variables: Vec<Pair<'m>>,
+}
+
+/// The objects of a patch: files, and all members of archives.
+pub(crate) fn expand<'i>(inputs: &'i [Input<'_>]) -> Result<Vec<(String, Cow<'i, [u8]>)>> {
+    let mut files = Vec::new();
+    for input in inputs {
+        if !input.is_archive() {
+            files.push((input.name().to_owned(), Cow::Borrowed(input.bytes())));
+            continue;
+        }
+        let malformed = |reason: &dyn std::fmt::Display| LinkError::Malformed {
+            object: input.name().to_owned(),
+            reason: reason.to_string(),
+        };
+        let archive = ArchiveFile::parse(input.bytes()).map_err(|error| malformed(&error))?;
+        if archive.is_thin() {
+            return Err(LinkError::Unsupported {
+                object: input.name().to_owned(),
+                what: "is a thin archive".into(),
+                remedy: "give its members",
+            }
+            .into());
+        }
+        for member in archive.members() {
+            let member = member.map_err(|error| malformed(&error))?;
+            let bytes = member.data(input.bytes()).map_err(|error| malformed(&error))?;
+            let name = format!("{}({})", input.name(), String::from_utf8_lossy(member.name()));
+            // Relocations are edited in place, and members of archives start at odd addresses.
+            files.push((name, Cow::Owned(bytes.to_vec())));
+        }
+    }
+    Ok(files)
+}
+
+/// The module that a patch is for: the one that has most of its functions.
+pub(crate) fn home(modules: &[Module], objects: &[PatchObject<'_>]) -> usize {
+    let count = |module: &Module| {
+        let definitions = objects.iter().flat_map(|object| &object.definitions);
+        let functions = definitions.filter(|definition| is_function(definition) && !definition.weak);
+        functions
+            .filter(|definition| {
+                module
+                    .named(&definition.name)
+                    .any(|symbol| symbol.kind == Kind::Function)
+            })
+            .count()
+    };
+    // The first of equals: the executable, then the order of the dynamic linker.
+    let mut best = (0, 0);
+    for (index, module) in modules.iter().enumerate() {
+        let found = count(module);
+        if found > best.1 {
+            best = (index, found);
+        }
+    }
+    best.0
+}
+
+fn is_function(definition: &Definition) -> bool {
+    definition.kind == elf::STT_FUNC
+}
+
+/// Pieces of functions that have no calling convention of their own: only their own function's version uses them.
+fn is_fragment(name: &str) -> bool {
+    name.contains(".cold")
+}
+
+/// Matches all definitions of a patch with those of the module that is patched.
+pub(crate) fn match_all<'m>(
+    module: &'m Module,
+    objects: &[PatchObject<'_>],
+    refusals: &mut Vec<Refusal>,
+    notes: &mut Vec<String>,
+) -> Matched<'m> {
+    let mut matched = Matched::default();
+    let mut inline = Vec::new();
+    for (number, object) in objects.iter().enumerate() {
+        for (index, definition) in object.definitions.iter().enumerate() {
+            let wanted = is_function(definition) && !is_fragment(&definition.name);
+            let variable = matches!(definition.kind, elf::STT_OBJECT | elf::STT_TLS) && definition.size > 0;
+            if !(wanted || variable && is_state(definition)) {
+                continue;
+            }
+            let found = match counterpart(module, object, definition) {
+                Ok(Some(symbol)) => symbol,
+                Ok(None) => {
+                    if definition.kind == elf::STT_TLS {
+                        refusals.push(Refusal::new(
+                            "tls",
+                            definition.name.clone(),
+                            "it is a thread-local variable that the process does not have, and existing threads have no \
+                             room for it",
+                        ));
+                    }
+                    continue;
+                }
+                Err(reason) => {
+                    refusals.push(Refusal::new("ambiguous", definition.name.clone(), reason));
+                    continue;
+                }
+            };
+            let pair = Pair {
+                object: number,
+                definition: index,
+                symbol: found,
+            };
+            if wanted {
+                if definition.weak {
+                    inline.push(definition.name.as_str());
+                } else if let Some(refusal) = check_function(module, objects, definition, found) {
+                    refusals.push(refusal);
+                } else {
+                    matched.functions.push(pair);
+                }
+            } else if let Some(refusal) = check_variable(module, object, definition, found) {
+                refusals.push(refusal);
+            } else {
+                matched.variables.push(pair);
+            }
+        }
+    }
+    if !inline.is_empty() {
+        notes.push(format!(
+            "inline and template functions, of which patch and process each use their own copy: {}",
+            inline.join(", ")
+        ));
+    }
+    check_clones(module, objects, &matched, refusals);
+    matched
+}
+
+/// Whether a definition is state, which stays, and no constant, of which each version has its own.
+fn is_state(definition: &Definition) -> bool {
+    definition.writable && (definition.weak || !definition.relocated_constant)
+}
+
+/// The target's definition of the same name: for a static one the one of the same source file, or the only one there is.
+fn counterpart<'m>(
+    module: &'m Module,
+    object: &PatchObject<'_>,
+    definition: &Definition,
+) -> std::result::Result<Option<&'m Symbol>, String> {
+    let code = is_function(definition);
+    let same_kind = |symbol: &&Symbol| match symbol.kind {
+        Kind::Function | Kind::Ifunc => code,
+        Kind::Data => definition.kind == elf::STT_OBJECT,
+        Kind::Tls => definition.kind == elf::STT_TLS,
+    };
+    if !definition.local {
+        return Ok(module.shared(&definition.name).filter(same_kind));
+    }
+    let locals: Vec<&Symbol> = module
+        .named(&definition.name)
+        .filter(|symbol| symbol.local)
+        .filter(same_kind)
+        .collect();
+    let source = object.source.as_deref();
+    let of_file: Vec<&Symbol> = locals
+        .iter()
+        .copied()
+        .filter(|symbol| source.is_some() && module.file_of(symbol).map(base_name) == source)
+        .collect();
+    match (of_file.as_slice(), locals.as_slice()) {
+        ([only], _) | ([], [only]) => Ok(Some(only)),
+        ([], []) => Ok(None),
+        (several, all) => {
+            let count = if several.is_empty() { all.len() } else { several.len() };
+            let files: Vec<&str> = all.iter().filter_map(|symbol| module.file_of(symbol)).collect();
+            Err(format!(
+                "the process has {count} static definitions of that name, in {}, and the object is of {}",
+                files.join(", "),
+                source.unwrap_or("no named source file")
+            ))
+        }
+    }
+}
+
+fn check_function(
+    module: &Module,
+    objects: &[PatchObject<'_>],
+    definition: &Definition,
+    found: &Symbol,
+) -> Option<Refusal> {
+    if found.kind == Kind::Ifunc {
+        return Some(Refusal::new(
+            "ifunc",
+            definition.name.clone(),
+            "the process chose its implementation when it started; replace the implementation by its name",
+        ));
+    }
+    let twice = objects
+        .iter()
+        .flat_map(|object| &object.definitions)
+        .filter(|other| other.name == definition.name && is_function(other) && !other.weak && !other.local);
+    if !definition.local && twice.count() > 1 {
+        return Some(Refusal::new(
+            "duplicate",
+            definition.name.clone(),
+            "the patch defines it more than once",
+        ));
+    }
+    // Several names of one function: replacing one replaces all.
+    let aliases: Vec<&str> = module
+        .symbols
+        .iter()
+        .filter(|other| other.address == found.address && other.name != found.name && other.kind == Kind::Function)
+        .map(|other| &*other.name)
+        .collect();
+    let foreign = aliases.iter().find(|alias| {
+        let defined = objects
+            .iter()
+            .flat_map(|object| &object.definitions)
+            .find(|other| other.name == **alias);
+        !defined.is_some_and(|other| other.section == definition.section && other.value == definition.value)
+    });
+    let same = foreign.filter(|alias| !is_same_function(&definition.name, alias));
+    same.map(|alias| {
+        Refusal::new(
+            "folded",
+            definition.name.clone(),
+            format!("it shares its code with {alias}, which would be replaced too"),
+        )
+    })
+}
+
+/// Names that one definition usually has: `__libc_write` and `write`, and the two of a C++ constructor.
+fn is_same_function(name: &str, alias: &str) -> bool {
+    let bare = |name: &str| name.trim_start_matches('_').to_owned();
+    let variants = ["C1E", "C2E", "D1E", "D2E"];
+    let variant = |name: &str| {
+        variants
+            .iter()
+            .fold(name.to_owned(), |name, variant| name.replace(variant, "~E"))
+    };
+    bare(name).ends_with(&bare(alias)) || bare(alias).ends_with(&bare(name)) || variant(name) == variant(alias)
+}
+
+fn check_variable(
+    module: &Module,
+    object: &PatchObject<'_>,
+    definition: &Definition,
+    found: &Symbol,
+) -> Option<Refusal> {
+    if found.size != 0 && found.size != definition.size {
+        return Some(Refusal::new(
+            "variable-size",
+            definition.name.clone(),
+            format!(
+                "it has {} bytes in the process and {} in the patch; state cannot be converted",
+                found.size, definition.size
+            ),
+        ));
+    }
+    if found.kind == Kind::Tls {
+        return None;
+    }
+    let (new, filled) = object.contents(definition)?;
+    let zeros = vec![0; definition.size as usize];
+    let new = if new.is_empty() { &zeros } else { new };
+    // Weak data is virtual tables and type information, which are all relocations.
+    let old = module.initial(found.address, definition.size).unwrap_or(&zeros);
+    let differs = |at: usize| new[at] != old[at] && !filled.iter().any(|range| range.contains(&(at as u64)));
+    let changed = (0..new.len().min(old.len())).find(|at| differs(*at));
+    changed.map(|at| {
+        Refusal::new(
+            "initial-value",
+            definition.name.clone(),
+            format!(
+                "its initial value differs at offset {at}: {:#04x} in the process's file, {:#04x} in the patch; the variable \
+                 keeps the value that it has in the process",
+                old[at], new[at]
+            ),
+        )
+    })
+}
+
+/// Copies of a function that the compiler made for some callers, who would keep the old code.
+fn check_clones(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
+    const SUFFIXES: [&str; 4] = [".constprop.", ".isra.", ".part.", ".llvm."];
+    for pair in &matched.functions {
+        let name = &pair.symbol.name;
+        let clones = module.symbols.iter().filter(|symbol| {
+            let suffix = symbol.name.strip_prefix(&**name);
+            symbol.kind == Kind::Function
+                && symbol.file == pair.symbol.file
+                && suffix.is_some_and(|suffix| SUFFIXES.iter().any(|known| suffix.starts_with(known)))
+        });
+        for clone in clones {
+            let mut all = objects.iter().flat_map(|object| &object.definitions);
+            if !all.any(|definition| definition.name == *clone.name) {
+                refusals.push(Refusal::new(
+                    "clone",
+                    name.to_string(),
+                    format!(
+                        "the process also has {}, a copy for some callers, which the patch does not replace",
+                        clone.name
+                    ),
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where the symbols of a stripped module are: in a compressed section of its own, or in a separate file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::elf::{FileHeader as _, SectionHeader as _};
+
+use crate::module::{self, Module};
+use crate::procfs::Procfs;
+
+type FileHeader = elf::FileHeader64<LE>;
+
+/// Folders of separate debug files.
+const FOLDERS: [&str; 2] = ["/usr/lib/debug", "/usr/local/lib/debug"];
+
+/// A file with the symbol table of a stripped module.
+///
+/// Looked for as gdb does: by build-id, then by the name and checksum of `.gnu_debuglink`, in the root folder of the
+/// process and in restub's own; last comes the module's own `.gnu_debugdata`, which has functions only.
+pub(crate) fn find(procfs: &Procfs, module: &Module) -> Option<Vec<u8>> {
+    let roots = [procfs.path("root"), PathBuf::from("/")];
+    let in_roots = |path: &Path| {
+        let relative = path.strip_prefix("/").unwrap_or(path).to_owned();
+        roots.iter().map(move |root| root.join(&relative)).collect::<Vec<_>>()
+    };
+    if let [first, rest @ ..] = module.build_id.as_slice() {
+        let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+        for folder in FOLDERS {
+            let path = Path::new(folder).join(format!(".build-id/{first:02x}/{hex}.debug"));
+            let found = in_roots(&path).into_iter().filter_map(|path| fs::read(path).ok());
+            let mut matching = found.filter(|bytes| module::build_id_of(bytes).as_ref() == Some(&module.build_id));
+            if let Some(bytes) = matching.next() {
+                return Some(bytes);
+            }
+        }
+    }
+    let header = FileHeader::parse(&*module.bytes).ok()?;
+    let sections = header.sections(LE, &*module.bytes).ok()?;
+    let link = sections.section_by_name(LE, b".gnu_debuglink");
+    let link = link.and_then(|(_, section)| section.data(LE, &*module.bytes).ok());
+    if let Some((name, checksum)) = link.and_then(debug_link) {
+        let folder = module.path.parent().unwrap_or(Path::new("/"));
+        let mut places = vec![folder.join(&name), folder.join(".debug").join(&name)];
+        places.extend(FOLDERS.map(|debug| {
+            Path::new(debug)
+                .join(folder.strip_prefix("/").unwrap_or(folder))
+                .join(&name)
+        }));
+        let files = places.iter().flat_map(|place| in_roots(place));
+        let mut matching = files
+            .filter_map(|path| fs::read(path).ok())
+            .filter(|bytes| crc32(bytes) == checksum);
+        if let Some(bytes) = matching.next() {
+            return Some(bytes);
+        }
+    }
+    let (_, section) = sections.section_by_name(LE, b".gnu_debugdata")?;
+    let packed = section.data(LE, &*module.bytes).ok()?;
+    let mut bytes = Vec::new();
+    lzma_rs::xz_decompress(&mut &*packed, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The name and the checksum in `.gnu_debuglink`: the checksum follows the name's zero byte at a multiple of 4.
+fn debug_link(bytes: &[u8]) -> Option<(String, u32)> {
+    let length = bytes.iter().position(|byte| *byte == 0)?;
+    let at = (length + 1).next_multiple_of(4);
+    let checksum = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some((
+        String::from_utf8_lossy(&bytes[..length]).into_owned(),
+        u32::from_le_bytes(checksum),
+    ))
+}
+
+/// The checksum of `.gnu_debuglink`: CRC-32 as in zlib.
+fn crc32(bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let table: Vec<u32> = (0..256_u32)
+        .map(|byte| {
+            (0..8).fold(byte, |value, _| {
+                (value >> 1) ^ (POLYNOMIAL & (value & 1).wrapping_neg())
+            })
+        })
+        .collect();
+    !bytes.iter().fold(!0, |sum, byte| {
+        (sum >> 8) ^ table[((sum ^ u32::from(*byte)) & 0xff) as usize]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_checksum_is_that_of_zlib() {
+        assert_eq!(super::crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(super::crc32(b""), 0);
+    }
+}

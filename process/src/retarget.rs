@@ -1,0 +1,304 @@
+//! Makes a patch object refer to the target's own functions and variables where it defines what the target has.
+//!
+//! Definitions stay as they are; **references** change. A variable that the target has keeps its storage and value, and
+//! a call of a function that is replaced goes to the target's entry of it, so that the newest version is reached also
+//! when a later patch replaces only one of two functions. For this the object gets further undefined symbols, and
+//! relocations are pointed at them.
+//!
+//! Assemblers write references to local symbols as *section plus offset*. What is meant then is the symbol that the
+//! offset lies in; an instruction says how far from the field its displacement counts.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use iced_x86::{Decoder, DecoderOptions};
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _, SymbolTable};
+use restub_loader::Relocation;
+
+type FileHeader = elf::FileHeader64<LE>;
+type SectionHeader = elf::SectionHeader64<LE>;
+
+/// A definition of the patch object.
+#[derive(Debug, Clone)]
+pub(crate) struct Definition {
+    pub(crate) name: String,
+    /// Index of the symbol.
+    pub(crate) index: usize,
+    pub(crate) section: usize,
+    pub(crate) value: u64,
+    pub(crate) size: u64,
+    pub(crate) kind: elf::SymbolType,
+    pub(crate) local: bool,
+    pub(crate) weak: bool,
+    /// Whether it is in a section that is written, or relocated, at run time.
+    pub(crate) writable: bool,
+    pub(crate) executable: bool,
+    /// Whether its section becomes read-only once relocated.
+    pub(crate) relocated_constant: bool,
+}
+
+/// A patch object, with what it defines.
+#[derive(Debug)]
+pub(crate) struct PatchObject<'a> {
+    pub(crate) name: String,
+    bytes: &'a [u8],
+    /// The source files that the object's compiler was told, without folders.
+    pub(crate) source: Option<String>,
+    pub(crate) definitions: Vec<Definition>,
+    sections: Vec<&'a SectionHeader>,
+    symbols: SymbolTable<'a, FileHeader>,
+    table: usize,
+    strings: usize,
+    /// Where the section headers are in the file.
+    headers_offset: usize,
+}
+
+/// A symbol that references are pointed at.
+#[derive(Debug, Clone)]
+pub(crate) struct Alias {
+    /// The name that the resolver is asked for.
+    pub(crate) name: String,
+}
+
+impl<'a> PatchObject<'a> {
+    /// Reads an object. `None` for what is none, which the loader will have a message for.
+    pub(crate) fn read(name: &str, bytes: &'a [u8]) -> Option<Self> {
+        let header = FileHeader::parse(bytes).ok()?;
+        if header.e_type.get(LE) != elf::ET_REL || header.e_machine.get(LE) != elf::EM_X86_64 {
+            return None;
+        }
+        let table = header.sections(LE, bytes).ok()?;
+        let symbols = table.symbols(LE, bytes, elf::SHT_SYMTAB).ok()?;
+        let sections: Vec<&SectionHeader> = table.iter().collect();
+        let mut object = PatchObject {
+            name: name.to_owned(),
+            bytes,
+            source: None,
+            definitions: Vec::new(),
+            table: symbols.section().0,
+            strings: symbols.string_section().0,
+            sections,
+            symbols,
+            headers_offset: usize::try_from(header.e_shoff.get(LE)).ok()?,
+        };
+        for (index, symbol) in symbols.enumerate() {
+            let name = String::from_utf8_lossy(symbols.symbol_name(LE, symbol).ok()?).into_owned();
+            if symbol.st_type() == elf::STT_FILE {
+                object.source = Some(base_name(&name).to_owned());
+                continue;
+            }
+            let wanted = [elf::STT_FUNC, elf::STT_OBJECT, elf::STT_TLS, elf::STT_NOTYPE];
+            let Ok(Some(section)) = symbols.symbol_section(LE, symbol, index) else {
+                continue;
+            };
+            if name.is_empty() || !wanted.contains(&symbol.st_type()) {
+                continue;
+            }
+            let Some(header) = object.sections.get(section.0) else {
+                continue;
+            };
+            let flags = header.sh_flags(LE);
+            let section_name = table.section_name(LE, header).unwrap_or_default();
+            object.definitions.push(Definition {
+                name,
+                index: index.0,
+                section: section.0,
+                value: symbol.st_value(LE),
+                size: symbol.st_size(LE),
+                kind: symbol.st_type(),
+                local: symbol.st_bind() == elf::STB_LOCAL,
+                weak: symbol.st_bind() == elf::STB_WEAK || symbol.st_bind() == elf::STB_GNU_UNIQUE,
+                writable: flags.contains(elf::SHF_WRITE),
+                executable: flags.contains(elf::SHF_EXECINSTR),
+                relocated_constant: section_name.starts_with(b".data.rel.ro"),
+            });
+        }
+        Some(object)
+    }
+
+    /// The contents of a definition, with the offsets of the bytes that relocations fill.
+    pub(crate) fn contents(&self, definition: &Definition) -> Option<(&'a [u8], Vec<Range<u64>>)> {
+        let section = self.sections.get(definition.section)?;
+        let range = definition.value..definition.value.checked_add(definition.size)?;
+        let bytes = if section.sh_type(LE) == elf::SHT_NOBITS {
+            &[][..]
+        } else {
+            let data = section.data(LE, self.bytes).ok()?;
+            data.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)?
+        };
+        let mut filled = Vec::new();
+        for (target, table) in self.relocation_tables() {
+            if target == definition.section {
+                let inside = table
+                    .iter()
+                    .filter(|relocation| range.contains(&relocation.r_offset.get(LE)));
+                filled.extend(inside.map(|relocation| {
+                    let start = relocation.r_offset.get(LE) - range.start;
+                    start..start + 8
+                }));
+            }
+        }
+        Some((bytes, filled))
+    }
+
+    fn relocation_tables(&self) -> impl Iterator<Item = (usize, &'a [elf::Rela64<LE>])> + '_ {
+        self.sections.iter().filter_map(|section| {
+            let (table, _) = section.rela(LE, self.bytes).ok()??;
+            Some((section.sh_info(LE) as usize, table))
+        })
+    }
+
+    /// The object with references to some definitions pointed at undefined symbols. `aliases` has them by the index of
+    /// the definition's symbol. `None` if the object's structure does not allow it.
+    pub(crate) fn retarget(&self, aliases: &HashMap<usize, Alias>) -> Option<Vec<u8>> {
+        let mut bytes = self.bytes.to_vec();
+        if aliases.is_empty() {
+            return Some(bytes);
+        }
+        let mut strings = self.sections[self.strings].data(LE, self.bytes).ok()?.to_vec();
+        let mut table = self.sections[self.table].data(LE, self.bytes).ok()?.to_vec();
+        let mut new_index = HashMap::new();
+        for (index, alias) in aliases {
+            new_index.insert(*index, u32::try_from(table.len() / size_of::<elf::Sym64<LE>>()).ok()?);
+            let definition = self.definitions.iter().find(|definition| definition.index == *index)?;
+            table.extend(u32::try_from(strings.len()).ok()?.to_le_bytes());
+            table.push((elf::STB_GLOBAL.0 << 4) | definition.kind.0);
+            table.extend([0; 19]);
+            strings.extend(alias.name.as_bytes());
+            strings.push(0);
+        }
+        for (section, relocations) in self.relocation_tables() {
+            let header = self.sections.get(section)?;
+            let flags = header.sh_flags(LE);
+            let unwind = header.sh_type(LE) == elf::SHT_X86_64_UNWIND || self.is_unwind(header);
+            if !flags.contains(elf::SHF_ALLOC) || unwind {
+                continue;
+            }
+            let ends = if flags.contains(elf::SHF_EXECINSTR) {
+                Some(self.instruction_ends(section, header)?)
+            } else {
+                None
+            };
+            for rela in relocations {
+                let relocation = Relocation {
+                    offset: rela.r_offset.get(LE),
+                    number: rela.r_type(LE, false).0,
+                    symbol: rela.r_sym(LE, false),
+                    addend: rela.r_addend.get(LE),
+                };
+                let Some((index, value)) = self.meaning(&relocation, ends.as_ref()) else {
+                    continue;
+                };
+                let Some(symbol) = new_index.get(&index) else { continue };
+                let at = (&raw const *rela).addr() - self.bytes.as_ptr().addr();
+                let info = (u64::from(*symbol) << 32) | u64::from(relocation.number);
+                bytes[at + 8..at + 16].copy_from_slice(&info.to_le_bytes());
+                bytes[at + 16..at + 24].copy_from_slice(&relocation.addend.wrapping_sub_unsigned(value).to_le_bytes());
+            }
+        }
+        self.move_section(&mut bytes, self.table, &table)?;
+        self.move_section(&mut bytes, self.strings, &strings)?;
+        Some(bytes)
+    }
+
+    fn is_unwind(&self, header: &SectionHeader) -> bool {
+        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
+        names.is_ok_and(|table| {
+            let name = table.section_name(LE, header).unwrap_or_default();
+            name == b".eh_frame" || name.starts_with(b".gcc_except_table")
+        })
+    }
+
+    /// Puts a section's new contents at the end of the file.
+    fn move_section(&self, bytes: &mut Vec<u8>, section: usize, contents: &[u8]) -> Option<()> {
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        let offset = bytes.len() as u64;
+        bytes.extend(contents);
+        let header = self.headers_offset + section * size_of::<SectionHeader>();
+        bytes
+            .get_mut(header + 24..header + 32)?
+            .copy_from_slice(&offset.to_le_bytes());
+        bytes
+            .get_mut(header + 32..header + 40)?
+            .copy_from_slice(&(contents.len() as u64).to_le_bytes());
+        Some(())
+    }
+
+    /// The definition that a relocation means, by its symbol's index, and what to take off the addend.
+    fn meaning(&self, relocation: &Relocation, ends: Option<&HashMap<u64, u64>>) -> Option<(usize, u64)> {
+        let index = object::SymbolIndex(relocation.symbol as usize);
+        let symbol = self.symbols.symbol(index).ok()?;
+        if symbol.st_type() != elf::STT_SECTION {
+            return Some((relocation.symbol as usize, 0));
+        }
+        let section = self.symbols.symbol_section(LE, symbol, index).ok()??.0;
+        let relative = [elf::R_X86_64_PC32, elf::R_X86_64_PLT32, elf::R_X86_64_PC64];
+        let is_relative = relative.iter().any(|kind| kind.0 == relocation.number);
+        let offset = match (is_relative, ends) {
+            (true, Some(ends)) => {
+                // The displacement counts from the instruction's end.
+                let behind = ends.get(&relocation.offset)?;
+                relocation.addend.wrapping_add_unsigned(*behind)
+            }
+            // Entries of jump tables count from the table's start, which is not known here.
+            (true, None) => return None,
+            (false, _) => relocation.addend,
+        };
+        let offset = u64::try_from(offset).ok()?;
+        let here = || {
+            self.definitions
+                .iter()
+                .filter(|definition| definition.section == section && definition.size > 0)
+        };
+        let found = here()
+            .find(|definition| (definition.value..definition.value + definition.size).contains(&offset))
+            .or_else(|| {
+                // Alone in its section, as with -fdata-sections: pointers before and behind it are also meant.
+                let mut all = here();
+                let only = all.next()?;
+                all.next().is_none().then_some(only)
+            })?;
+        // Only a function's start is the function; other places are parts of this version of it.
+        if found.executable && offset != found.value {
+            return None;
+        }
+        Some((found.index, found.value))
+    }
+
+    /// For every byte of a section of code that starts a field: how far behind it its instruction ends.
+    fn instruction_ends(&self, index: usize, header: &SectionHeader) -> Option<HashMap<u64, u64>> {
+        let code = header.data(LE, self.bytes).ok()?;
+        let mut starts: Vec<u64> = self
+            .definitions
+            .iter()
+            .filter(|definition| definition.section == index)
+            .map(|definition| definition.value)
+            .chain([0])
+            .collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let mut ends = HashMap::new();
+        for (at, start) in starts.iter().enumerate() {
+            let end = starts
+                .get(at + 1)
+                .copied()
+                .unwrap_or(code.len() as u64)
+                .min(code.len() as u64);
+            let body = code.get(usize::try_from(*start).ok()?..usize::try_from(end).ok()?)?;
+            let mut decoder = Decoder::with_ip(64, body, *start, DecoderOptions::NONE);
+            while decoder.can_decode() {
+                let instruction = decoder.decode();
+                let next = instruction.next_ip();
+                ends.extend((instruction.ip()..next).map(|byte| (byte, next - byte)));
+            }
+        }
+        Some(ends)
+    }
+}
+
+/// The last part of a path.
+pub(crate) fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

@@ -1,0 +1,390 @@
+//! Random histories of a session, beside a simple model of it: which module is there, what each name stands for, and what
+//! each function returns. The fuzz target `session_history` and a test share it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use restub::loader::Input;
+use restub::loader::fuzzing::Choices;
+use restub::{Error, Linkage, ModuleId, Protection, Replace, Session, fault};
+
+type Nullary = unsafe extern "C" fn() -> i32;
+
+/// Names that modules share.
+const NAMES: u64 = 5;
+/// Operations of one history.
+const MOST_OPERATIONS: usize = 40;
+
+/// One function or variable of a module.
+#[derive(Debug, Clone)]
+enum Item {
+    /// `fN`, which returns a number.
+    Function { name: u64, weak: bool, value: i32 },
+    /// `gM`, which returns what `fN` returns, and one more.
+    Caller { name: u64 },
+    /// `vN`, a variable, and `hM`, which reads it.
+    Variable { name: u64, value: i32 },
+    /// `tM`, which reads a thread-local variable.
+    ThreadLocal { value: i32 },
+    /// `cM`, which reads what a constructor has set.
+    Constructed { value: i32 },
+    /// A relocation whose value does not fit.
+    Broken,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy)]
+struct Definition {
+    module: u64,
+    weak: bool,
+    value: i32,
+}
+
+/// A module of the model.
+#[derive(Debug)]
+struct Module {
+    id: ModuleId,
+    uses: BTreeSet<u64>,
+    /// Functions that only this module defines, with what they return.
+    own: Vec<(String, Value)>,
+}
+
+/// What a function returns.
+#[derive(Debug, Clone)]
+enum Value {
+    Fixed(i32),
+    /// One more than what a name stands for at the time of the call.
+    Following(String),
+}
+
+/// The session that should be.
+#[derive(Debug, Default)]
+struct Model {
+    modules: BTreeMap<u64, Module>,
+    /// The definitions of each name; the last one counts.
+    names: BTreeMap<String, Vec<Definition>>,
+    /// Calls go through stubs, so that names may get another meaning.
+    stubs: bool,
+    next: u64,
+}
+
+/// What a load should do.
+enum Plan {
+    Refuse,
+    Accept {
+        uses: BTreeSet<u64>,
+        own: Vec<(String, Value)>,
+        publish: Vec<(String, Definition)>,
+    },
+}
+
+impl Model {
+    fn current(&self, name: &str) -> Option<Definition> {
+        self.names.get(name)?.last().copied()
+    }
+
+    /// What a load, or a replacement, of these items should do.
+    fn plan(&self, module: u64, items: &[Item], replace: bool) -> Plan {
+        let mut uses = BTreeSet::new();
+        let mut publish: Vec<(String, Definition)> = Vec::new();
+        let mut own = Vec::new();
+        for item in items {
+            let (name, weak, value) = match item {
+                Item::Function { name, weak, value } => (format!("f{name}"), *weak, *value),
+                Item::Variable { name, value } => (format!("v{name}"), false, *value),
+                Item::Broken => return Plan::Refuse,
+                _ => continue,
+            };
+            match self.current(&name) {
+                Some(old) if weak => {
+                    uses.insert(old.module);
+                }
+                Some(old) if !old.weak && !replace => return Plan::Refuse,
+                old => {
+                    // A variable that is replaced keeps its value.
+                    let value = old.filter(|_| name.starts_with('v')).map_or(value, |old| old.value);
+                    publish.push((name, Definition { module, weak, value }));
+                }
+            }
+        }
+        let find = |name: &str, uses: &mut BTreeSet<u64>| {
+            if let Some((_, definition)) = publish.iter().find(|(own, _)| own == name) {
+                return Some(definition.value);
+            }
+            let old = self.current(name)?;
+            uses.insert(old.module);
+            Some(old.value)
+        };
+        for item in items {
+            match item {
+                Item::Caller { name } => {
+                    let name = format!("f{name}");
+                    let Some(value) = find(&name, &mut uses) else {
+                        return Plan::Refuse;
+                    };
+                    let value = if self.stubs {
+                        Value::Following(name)
+                    } else {
+                        Value::Fixed(value + 1)
+                    };
+                    own.push((format!("g{module}"), value));
+                }
+                Item::Variable { name, .. } => {
+                    let value = find(&format!("v{name}"), &mut uses).unwrap_or_default();
+                    own.push((format!("h{module}"), Value::Fixed(value)));
+                }
+                Item::ThreadLocal { value } => own.push((format!("t{module}"), Value::Fixed(*value))),
+                Item::Constructed { value } => own.push((format!("c{module}"), Value::Fixed(*value))),
+                Item::Function { .. } | Item::Broken => {}
+            }
+        }
+        Plan::Accept { uses, own, publish }
+    }
+
+    fn accept(&mut self, key: u64, module: Module, publish: Vec<(String, Definition)>, replace: bool) {
+        for (name, definition) in publish {
+            let definitions = self.names.entry(name).or_default();
+            if replace {
+                definitions.clear();
+            }
+            definitions.push(definition);
+        }
+        self.modules.insert(key, module);
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.modules.remove(&key);
+        for definitions in self.names.values_mut() {
+            definitions.retain(|definition| definition.module != key);
+        }
+        self.names.retain(|_, definitions| !definitions.is_empty());
+    }
+
+    fn is_used(&self, key: u64) -> bool {
+        self.modules
+            .iter()
+            .any(|(other, module)| *other != key && module.uses.contains(&key))
+    }
+
+    fn symbols(&self) -> usize {
+        self.names.len() + self.modules.values().map(|module| module.own.len()).sum::<usize>()
+    }
+
+    /// Compares the session with the model.
+    fn compare(&self, session: &Session) {
+        if !self.stubs {
+            let ids: Vec<ModuleId> = self.modules.values().map(|module| module.id).collect();
+            assert_eq!(session.modules(), ids, "{self:#?}");
+            let stats = session.stats();
+            assert_eq!((stats.modules, stats.symbols), (ids.len(), self.symbols()), "{self:#?}");
+            assert!(stats.image_bytes == 0 || !ids.is_empty(), "{stats:?}");
+        }
+        let names = (0..NAMES).flat_map(|name| [format!("f{name}"), format!("v{name}")]);
+        for name in names {
+            let symbol = session.symbol(&name);
+            let definition = self.current(&name);
+            assert_eq!(symbol.is_some(), definition.is_some(), "{name}: {symbol:?}\n{self:#?}");
+            if let (Some(definition), true) = (definition, name.starts_with('f')) {
+                assert_eq!(call(session, &name), definition.value, "{name}\n{self:#?}");
+            }
+        }
+        for (name, value) in self.modules.values().flat_map(|module| &module.own) {
+            let expected = match value {
+                Value::Fixed(value) => *value,
+                Value::Following(name) => self.current(name).map_or(0, |definition| definition.value) + 1,
+            };
+            assert_eq!(call(session, name), expected, "{name}\n{self:#?}");
+        }
+    }
+}
+
+fn call(session: &Session, name: &str) -> i32 {
+    // SAFETY: all functions of the histories have this type.
+    let function = unsafe { session.function::<Nullary>(name) };
+    let function = function.unwrap_or_else(|error| panic!("{name}: {error}"));
+    // SAFETY: they only read what is theirs.
+    unsafe { function() }
+}
+
+/// The items of a module, each kind once and each name once.
+fn items(choices: &mut Choices<'_>, stubs: bool) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    for _ in 0..=choices.below(4) {
+        let (name, value) = (choices.below(NAMES), choices.below(1000) as i32);
+        let item = match choices.below(12) {
+            0..=4 => Item::Function {
+                name,
+                weak: !stubs && choices.once_in(3),
+                value,
+            },
+            5..=7 => Item::Caller { name },
+            8 => Item::Variable { name, value },
+            9 if !stubs => Item::ThreadLocal { value },
+            10 if !stubs => Item::Constructed { value },
+            11 if choices.once_in(4) => Item::Broken,
+            _ => continue,
+        };
+        let same = |other: &Item| match (other, &item) {
+            (Item::Function { name: one, .. }, Item::Function { name: other, .. }) => one == other,
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        };
+        if !items.iter().any(same) {
+            items.push(item);
+        }
+    }
+    items
+}
+
+/// The object of some items.
+fn object(module: u64, items: &[Item]) -> Input<'static> {
+    let mut text = String::from("    .text\n");
+    let mut function = |binding: &str, name: &str, body: &str| {
+        let _ = writeln!(
+            text,
+            "    .{binding} {name}\n    .type {name}, @function\n{name}:\n    .cfi_startproc\n{body}    ret\n    \
+             .cfi_endproc\n    .size {name}, .-{name}"
+        );
+    };
+    for item in items {
+        match item {
+            Item::Function { name, weak, value } => {
+                let binding = if *weak { "weak" } else { "globl" };
+                function(binding, &format!("f{name}"), &format!("    mov ${value}, %eax\n"));
+            }
+            Item::Caller { name } => {
+                let body = format!(
+                    "    sub $8, %rsp\n    .cfi_adjust_cfa_offset 8\n    call f{name}@PLT\n    add $8, %rsp\n    \
+                     .cfi_adjust_cfa_offset -8\n    add $1, %eax\n"
+                );
+                function("globl", &format!("g{module}"), &body);
+            }
+            Item::Variable { name, .. } => {
+                let body = format!("    mov v{name}@GOTPCREL(%rip), %rax\n    mov (%rax), %eax\n");
+                function("globl", &format!("h{module}"), &body);
+            }
+            Item::ThreadLocal { .. } => {
+                let body = "    sub $8, %rsp\n    data16 lea .Ltls@TLSGD(%rip), %rdi\n    .value 0x6666\n    rex64\n    \
+                            call __tls_get_addr@PLT\n    add $8, %rsp\n    mov (%rax), %eax\n";
+                function("globl", &format!("t{module}"), &body.replace(".Ltls", "local"));
+            }
+            Item::Constructed { value } => {
+                let body = "    mov cell(%rip), %eax\n";
+                function("globl", &format!("c{module}"), body);
+                function("local", "start", &format!("    addl ${value}, cell(%rip)\n"));
+            }
+            Item::Broken => function("local", "broken", "    mov $0, %eax\n"),
+        }
+    }
+    for item in items {
+        let _ = match item {
+            Item::Variable { name, value } => writeln!(
+                text,
+                "    .data\n    .globl v{name}\n    .type v{name}, @object\n    .size v{name}, 4\nv{name}: .long {value}"
+            ),
+            Item::ThreadLocal { value } => writeln!(
+                text,
+                "    .section .tdata,\"awT\",@progbits\n    .type local, @object\n    .size local, 4\nlocal: .long {value}"
+            ),
+            Item::Constructed { .. } => writeln!(
+                text,
+                "    .section .init_array,\"aw\",@init_array\n    .quad start\n    .bss\n    .local cell\ncell: .zero 4"
+            ),
+            Item::Broken => writeln!(text, "    .data\n    .byte broken"),
+            _ => Ok(()),
+        };
+    }
+    let assembled = restub_asm::assemble(&text, &restub_asm::Options::default());
+    Input::from_bytes(
+        format!("m{module}.o"),
+        assembled.unwrap_or_else(|errors| panic!("{errors}\n{text}")),
+    )
+}
+
+/// A history that follows from bytes.
+///
+/// # Panics
+/// If the session is not what the model says.
+pub fn check_history(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let protection = *choices.pick(&[Protection::Strict, Protection::Fast, Protection::Private]);
+    let stubs = protection != Protection::Private && choices.once_in(3);
+    let builder = Session::builder().protection(protection);
+    let session = if stubs {
+        builder.linkage(Linkage::Stubs)
+    } else {
+        builder
+    }
+    .build();
+    let mut model = Model {
+        stubs,
+        ..Model::default()
+    };
+    for _ in 0..choices.below(MOST_OPERATIONS as u64) {
+        step(&session, &mut model, &mut choices);
+        model.compare(&session);
+    }
+    // A session that is dropped unloads what is left; here it is done one by one, users first.
+    while !stubs && let Some((&key, module)) = model.modules.iter().next_back() {
+        // SAFETY: nothing of the module is running.
+        unsafe { session.unload(module.id) }.unwrap_or_else(|error| panic!("{error}\n{model:#?}"));
+        model.remove(key);
+        model.compare(&session);
+    }
+}
+
+fn step(session: &Session, model: &mut Model, choices: &mut Choices<'_>) {
+    match choices.below(8) {
+        5 | 6 if !model.stubs && !model.modules.is_empty() => {
+            let keys: Vec<u64> = model.modules.keys().copied().collect();
+            let key = *choices.pick(&keys);
+            // SAFETY: nothing of the module is running.
+            let result = unsafe { session.unload(model.modules[&key].id) };
+            match (result, model.is_used(key)) {
+                (Ok(()), false) => model.remove(key),
+                (Err(Error::InUse { .. }), true) => {}
+                (result, used) => panic!("unload of {key}, used: {used}: {result:?}\n{model:#?}"),
+            }
+        }
+        7 => {
+            let before = session.stats();
+            let garbage = Input::from_bytes("garbage.o", choices.bytes(100));
+            // SAFETY: it is refused.
+            let result = unsafe { session.load(&[garbage]) };
+            assert!(result.is_err(), "{result:?}");
+            let after = session.stats();
+            assert_eq!((after.modules, after.symbols), (before.modules, before.symbols));
+            // What was replaced may have been reclaimed on the way.
+            assert!(after.image_bytes <= before.image_bytes, "{after:?}");
+        }
+        operation => {
+            let replace = model.stubs && operation >= 4;
+            // Now and then the system refuses something on the way.
+            let refused_call = choices.once_in(6).then(|| choices.below(16));
+            load(session, model, &items(choices, model.stubs), replace, refused_call);
+        }
+    }
+}
+
+fn load(session: &Session, model: &mut Model, items: &[Item], replace: bool, refused_call: Option<u64>) {
+    let key = model.next;
+    model.next += 1;
+    let inputs = [object(key, items)];
+    refused_call.map(fault::fail_after);
+    let result = if replace {
+        // SAFETY: no other thread is in the session, and all functions have the same type.
+        unsafe { session.replace(&inputs, &Replace::new()) }.map(|report| report.module)
+    } else {
+        // SAFETY: the objects are made above.
+        unsafe { session.load(&inputs) }
+    };
+    let refused = refused_call.is_some() && !fault::stop();
+    match (result, model.plan(key, items, replace)) {
+        (Err(_), Plan::Accept { .. }) if refused => {}
+        (Ok(id), Plan::Accept { uses, own, publish }) => {
+            model.accept(key, Module { id, uses, own }, publish, replace);
+        }
+        (Err(_), Plan::Refuse) => {}
+        (Ok(_), Plan::Refuse) => panic!("{items:?} should be refused\n{model:#?}"),
+        (Err(error), Plan::Accept { .. }) => panic!("{items:?}: {error}\n{model:#?}"),
+    }
+}
