@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::process_arguments::{HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments};
+use crate::process_arguments::{
+    DiffArguments, HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments,
+};
 
 /// Load, run, inspect and link x86-64 ELF objects
 #[derive(Debug, Parser)]
@@ -40,6 +42,7 @@ pub(crate) enum Command {
     Status(StatusArguments),
     Revert(RevertArguments),
     History(HistoryArguments),
+    Diff(DiffArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -52,6 +55,7 @@ pub(crate) enum Command {
 Examples:
   restub asm memcpy.s -o memcpy.o
   restub asm --syntax intel start.s -o start.o
+  restub asm --listing -D PAGE=4096 -I include entry.s -o entry.o
   restub asm - -o a.o < a.s
 
 Exit status: 0, 1 if the source has errors, 2 for bad usage.")]
@@ -69,8 +73,11 @@ pub(crate) struct AsmArguments {
     #[arg(short = 'I', value_name = "DIR")]
     pub(crate) folders: Vec<PathBuf>,
     /// Set the symbol NAME to a number
-    #[arg(short = 'D', value_name = "NAME=NUMBER", value_parser = definition)]
-    pub(crate) definitions: Vec<Definition>,
+    #[arg(short = 'D', value_name = "NAME=NUMBER", value_parser = symbol_value)]
+    pub(crate) definitions: Vec<SymbolValue>,
+    /// Print each line of the source with the offset and the bytes that it became
+    #[arg(long)]
+    pub(crate) listing: bool,
 }
 
 /// Write an object for fuzzing a linker or loader
@@ -334,6 +341,31 @@ pub(crate) fn definition(text: &str) -> Result<Definition, String> {
         name: name.into(),
         address: parse_address(address)?,
     })
+}
+
+/// A symbol with its value, which may be negative.
+#[derive(Debug, Clone)]
+pub(crate) struct SymbolValue {
+    pub(crate) name: String,
+    pub(crate) value: i64,
+}
+
+fn symbol_value(text: &str) -> Result<SymbolValue, String> {
+    let (name, number) = text.split_once('=').ok_or("expected NAME=NUMBER")?;
+    if name.is_empty() {
+        return Err("expected a name before the =".into());
+    }
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let magnitude = parse_address(digits)
+        .map_err(|_| format!("{number} is no number: give decimal digits, or 0x and hexadecimal ones"))?
+        .cast_signed();
+    let value = if digits == number {
+        magnitude
+    } else {
+        magnitude.wrapping_neg()
+    };
+    let name = name.into();
+    Ok(SymbolValue { name, value })
 }
 
 pub(crate) fn parse_address(text: &str) -> Result<u64, String> {

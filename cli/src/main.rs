@@ -4,6 +4,7 @@ mod arguments;
 mod assemble;
 mod compile;
 mod crash;
+mod diff;
 mod files;
 mod fuzz;
 mod inspect;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => process::status(&arguments),
         Command::Revert(arguments) => process::revert(&arguments),
         Command::History(arguments) => process::history(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };
