@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::elf_file::{HEADER_BYTES, Header, SHN_LORESERVE, SHN_XINDEX, Strings, align_to, write_headers};
 use crate::layout::{Image, Reloc, Target};
 use crate::section::elf;
 use crate::symbol::{Binding, Place, Symbol, SymbolId, Value, ValueId};
@@ -15,63 +16,8 @@ const SHT_SYMTAB_SHNDX: u32 = 18;
 const SHF_INFO_LINK: u64 = 64;
 const SHN_ABS: u16 = 0xfff1;
 const SHN_COMMON: u16 = 0xfff2;
-const SHN_LORESERVE: usize = 0xff00;
-const SHN_XINDEX: u16 = 0xffff;
-const HEADER_BYTES: usize = 64;
-
-/// One section header.
-#[derive(Default)]
-struct Header {
-    name: u32,
-    kind: u32,
-    flags: u64,
-    offset: u64,
-    size: u64,
-    link: u32,
-    info: u32,
-    align: u64,
-    entry_size: u64,
-}
-
-/// A string table that shares equal strings.
-#[derive(Default)]
-struct Strings {
-    bytes: Vec<u8>,
-    known: rustc_hash::FxHashMap<Vec<u8>, u32>,
-}
-
-impl Strings {
-    fn add(&mut self, text: &[u8]) -> u32 {
-        if self.bytes.is_empty() {
-            self.bytes.push(0);
-        }
-        if text.is_empty() {
-            return 0;
-        }
-        if let Some(&at) = self.known.get(text) {
-            return at;
-        }
-        let at = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(text);
-        self.bytes.push(0);
-        self.known.insert(text.to_vec(), at);
-        at
-    }
-
-    /// For strings that are known to be different from each other.
-    fn push(&mut self, text: &[u8]) -> u32 {
-        if self.bytes.is_empty() {
-            self.bytes.push(0);
-        }
-        if text.is_empty() {
-            return 0;
-        }
-        let at = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(text);
-        self.bytes.push(0);
-        at
-    }
-}
+/// Symbols set to symbols set to symbols, and so on.
+const LONGEST_CHAIN: usize = 64;
 
 /// One entry of the symbol table.
 struct Entry {
@@ -210,6 +156,15 @@ impl Writer<'_> {
             }
         }
         for id in self.unit.symbols.ids() {
+            let symbol = self.unit.symbols.get(id);
+            if matches!(symbol.place, Place::Equal(_))
+                && !symbol.weakref
+                && let Ok(Resolved::Symbol(other, _)) = self.unit.resolve_symbol(id)
+            {
+                self.unit.symbols.get_mut(other).used = true;
+            }
+        }
+        for id in self.unit.symbols.ids() {
             if self.is_local(id) && self.is_listed(id) {
                 self.add_symbol(id, 0);
             }
@@ -255,9 +210,17 @@ impl Writer<'_> {
             return false;
         }
         match symbol.place {
-            Place::Undefined => symbol.used || matches!(symbol.binding, Binding::Global | Binding::Weak),
+            // Other spellings.
+            Place::Register(_) => false,
+            Place::Equal(_) if self.spells_another(id) => false,
+            Place::Undefined => symbol.used || (symbol.mentioned && symbol.binding != Binding::Weak),
             _ => true,
         }
+    }
+
+    /// Whether a symbol is set to one that is not defined here.
+    fn spells_another(&self, id: SymbolId) -> bool {
+        matches!(self.unit.resolve_symbol(id), Ok(Resolved::Symbol(..)))
     }
 
     fn add_symbol(&mut self, id: SymbolId, default_binding: u8) {
@@ -322,16 +285,18 @@ impl Writer<'_> {
     /// What `.size` said; a symbol set to another has the other's unless it has its own.
     fn size_of(&self, symbol: &Symbol) -> Value {
         let symbols = &self.unit.symbols;
-        let mut size = symbol.size;
-        if let Place::Equal(value) = symbol.place
-            && size == ValueId::default()
-        {
+        let mut symbol = symbol;
+        for _ in 0..LONGEST_CHAIN {
+            let Place::Equal(value) = symbol.place else {
+                break;
+            };
             let value = symbols.value(value);
-            if value.minus == 0 && value.plus != 0 {
-                size = symbols.get(value.plus).size;
+            if symbol.size != ValueId::default() || value.minus != 0 || value.plus == 0 {
+                break;
             }
+            symbol = symbols.get(value.plus);
         }
-        *symbols.value(size)
+        *symbols.value(symbol.size)
     }
 
     fn finish(mut self, groups: &[GroupSection]) -> Vec<u8> {
@@ -532,62 +497,4 @@ impl Writer<'_> {
         }
         (out, needed.then_some(extended))
     }
-}
-
-fn align_to(out: &mut Vec<u8>, align: usize) {
-    let align = align.clamp(1, 1 << 20);
-    out.resize(out.len().next_multiple_of(align), 0);
-}
-
-fn write_headers(out: &mut Vec<u8>, headers: &[Header]) {
-    let at = out.len() as u64;
-    let names = headers.len() - 1;
-    for (number, header) in headers.iter().enumerate() {
-        // Section numbers beyond 16 bits are in the first header (gABI, e_shnum).
-        let large = headers.len() >= SHN_LORESERVE;
-        let size = if number == 0 && large {
-            headers.len() as u64
-        } else {
-            header.size
-        };
-        let link = if number == 0 && large {
-            names as u32
-        } else {
-            header.link
-        };
-        out.extend(header.name.to_le_bytes());
-        out.extend(header.kind.to_le_bytes());
-        out.extend(header.flags.to_le_bytes());
-        out.extend(0u64.to_le_bytes());
-        out.extend(header.offset.to_le_bytes());
-        out.extend(size.to_le_bytes());
-        out.extend(link.to_le_bytes());
-        out.extend(header.info.to_le_bytes());
-        out.extend(header.align.to_le_bytes());
-        out.extend(header.entry_size.to_le_bytes());
-    }
-    let count = if headers.len() >= SHN_LORESERVE {
-        0
-    } else {
-        headers.len() as u16
-    };
-    let names = if headers.len() >= SHN_LORESERVE {
-        SHN_XINDEX
-    } else {
-        names as u16
-    };
-    let mut head = Vec::with_capacity(HEADER_BYTES);
-    head.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    head.extend(1u16.to_le_bytes());
-    head.extend(62u16.to_le_bytes());
-    head.extend(1u32.to_le_bytes());
-    head.extend([0; 16]);
-    head.extend(at.to_le_bytes());
-    head.extend(0u32.to_le_bytes());
-    head.extend(64u16.to_le_bytes());
-    head.extend([0; 4]);
-    head.extend(64u16.to_le_bytes());
-    head.extend(count.to_le_bytes());
-    head.extend(names.to_le_bytes());
-    out[..HEADER_BYTES].copy_from_slice(&head);
 }

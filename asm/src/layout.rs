@@ -5,46 +5,10 @@ use alloc::vec::Vec;
 
 use crate::encode::FixupKind;
 use crate::nop;
+pub(crate) use crate::relocation::r;
 use crate::section::{Fix, ItemKind, Padding, elf};
 use crate::symbol::{Binding, Operator, Place, SectionId, SymbolId, Value};
 use crate::unit::{Resolved, Unit};
-
-/// x86-64 psABI relocation numbers (table 4.9).
-pub(crate) mod r {
-    pub(crate) const NONE: u32 = 0;
-    pub(crate) const R64: u32 = 1;
-    pub(crate) const PC32: u32 = 2;
-    pub(crate) const GOT32: u32 = 3;
-    pub(crate) const PLT32: u32 = 4;
-    pub(crate) const GOTPCREL: u32 = 9;
-    pub(crate) const R32: u32 = 10;
-    pub(crate) const R32S: u32 = 11;
-    pub(crate) const R16: u32 = 12;
-    pub(crate) const PC16: u32 = 13;
-    pub(crate) const R8: u32 = 14;
-    pub(crate) const PC8: u32 = 15;
-    pub(crate) const DTPOFF64: u32 = 17;
-    pub(crate) const TPOFF64: u32 = 18;
-    pub(crate) const TLSGD: u32 = 19;
-    pub(crate) const TLSLD: u32 = 20;
-    pub(crate) const DTPOFF32: u32 = 21;
-    pub(crate) const GOTTPOFF: u32 = 22;
-    pub(crate) const TPOFF32: u32 = 23;
-    pub(crate) const PC64: u32 = 24;
-    pub(crate) const GOTOFF64: u32 = 25;
-    pub(crate) const GOTPC32: u32 = 26;
-    pub(crate) const GOT64: u32 = 27;
-    pub(crate) const GOTPCREL64: u32 = 28;
-    pub(crate) const GOTPC64: u32 = 29;
-    pub(crate) const GOTPLT64: u32 = 30;
-    pub(crate) const PLTOFF64: u32 = 31;
-    pub(crate) const SIZE32: u32 = 32;
-    pub(crate) const SIZE64: u32 = 33;
-    pub(crate) const GOTPC32_TLSDESC: u32 = 34;
-    pub(crate) const TLSDESC_CALL: u32 = 35;
-    pub(crate) const GOTPCRELX: u32 = 41;
-    pub(crate) const REX_GOTPCRELX: u32 = 42;
-}
 
 /// What a relocation refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +191,9 @@ impl Unit {
             let symbol = self.symbols.get(value.plus);
             let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique)
                 || symbol.kind == elf::STT_GNU_IFUNC;
-            if value.plus != 0 && exported && !local {
+            let spells_another = matches!(symbol.place, Place::Equal(_))
+                && matches!(self.resolve_symbol(value.plus), Ok(Resolved::Symbol(..)));
+            if value.plus != 0 && exported && !local && !spells_another {
                 return self.relocation(fix, value.plus, value.addend, after - position as i64, relative);
             }
         }
@@ -299,7 +265,8 @@ impl Unit {
     }
 
     /// The section symbol with the label's offset, or the label itself where that would change the meaning: in
-    /// mergeable sections (an addend there selects another string) and thread-local ones.
+    /// mergeable sections (an addend there selects another string), thread-local ones, and those of COMDAT groups
+    /// (the linker may take another file's, which is laid out otherwise).
     fn target_of(
         &self,
         symbol: SymbolId,
@@ -308,9 +275,17 @@ impl Unit {
         addend: i64,
         relative: bool,
     ) -> (Target, i64) {
-        let flags = self.sections[section as usize].flags;
-        let keep =
-            symbol != 0 && (flags & elf::SHF_TLS != 0 || (flags & elf::SHF_MERGE != 0 && (relative || addend != 0)));
+        let home = &self.sections[section as usize];
+        let flags = home.flags;
+        let named = |symbol| {
+            let name = self.symbols.name(symbol);
+            !name.is_empty() && !name.starts_with(b".L")
+        };
+        let comdat = home.group.as_ref().is_some_and(|group| group.comdat) || home.name.starts_with(b".gnu.linkonce");
+        let keep = symbol != 0
+            && (flags & elf::SHF_TLS != 0
+                || (flags & elf::SHF_MERGE != 0 && (relative || addend != 0))
+                || (comdat && named(symbol)));
         match self.label_behind(symbol) {
             Some((label, label_offset)) if keep => (Target::Symbol(label), offset - label_offset),
             _ => (Target::Section(section), offset),

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::reg::Reg;
+
 /// A symbol's number; 0 is none.
 pub(crate) type SymbolId = u32;
 /// A section's number.
@@ -197,6 +199,8 @@ pub(crate) enum Place {
         size: u64,
         align: u64,
     },
+    /// Another name of a register.
+    Register(Reg),
 }
 
 /// STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE.
@@ -227,6 +231,8 @@ pub(crate) struct Symbol {
     pub(crate) size: ValueId,
     /// Referred to by anything but its own directives.
     pub(crate) used: bool,
+    /// A directive said something of it, such as `.globl`.
+    pub(crate) mentioned: bool,
     /// A temporary of the assembler: dot, a numeric label. Never in the symbol table.
     pub(crate) anonymous: bool,
     /// Set by `.set` more than once, or with `.`: its value is taken at each use.
@@ -260,6 +266,7 @@ const BLANK: Symbol = Symbol {
     kind: 0,
     size: ValueId(0),
     used: false,
+    mentioned: false,
     anonymous: true,
     redefinable: false,
     weakref: false,

@@ -43,6 +43,8 @@ pub(crate) enum Unresolved {
     /// An operation on what is no constant.
     Operation,
     NotConstant(Resolved),
+    /// A register's name where a value is needed.
+    Register(SymbolId),
 }
 
 /// How many bytes of source there are for each symbol, roughly, in what compilers write.
@@ -90,6 +92,7 @@ impl Unit {
         }
         match self.symbols.get(id).place {
             Place::Undefined | Place::Common { .. } => Ok(Resolved::Symbol(id, 0)),
+            Place::Register(_) => Err(Unresolved::Register(id)),
             Place::Label { section, offset, item } => {
                 let position = self.sections[section as usize].position(offset, item);
                 Ok(Resolved::Section(section, position as i64))
@@ -151,6 +154,7 @@ impl Unit {
             ),
             Unresolved::DivisionByZero => String::from("division by zero"),
             Unresolved::Operation => String::from("this operation needs constants"),
+            Unresolved::Register(id) => alloc::format!("{} is a register, not a value", self.name(id)),
             Unresolved::NotConstant(value) => alloc::format!("{} is not a constant", self.describe(value)),
         }
     }

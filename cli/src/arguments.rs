@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::process_arguments::{HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments};
+use crate::process_arguments::{
+    DiffArguments, HistoryArguments, PatchArguments, PlanArguments, RevertArguments, StatusArguments,
+};
 
 /// Load, run, inspect and link x86-64 ELF objects
 #[derive(Debug, Parser)]
@@ -16,6 +18,7 @@ use crate::process_arguments::{HistoryArguments, PatchArguments, PlanArguments, 
     after_help = "\
 Examples:
   restub run hello.o                              run a program from its object file
+  restub run --watch hello.c                      and replace its functions when hello.c is saved
   restub inspect --relocs hello.o                 see what each relocation becomes
   restub link --at 0x400000 -o hello.elf hello.o  link for a debugger or disassembler to read
 
@@ -39,6 +42,7 @@ pub(crate) enum Command {
     Status(StatusArguments),
     Revert(RevertArguments),
     History(HistoryArguments),
+    Diff(DiffArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -51,6 +55,7 @@ pub(crate) enum Command {
 Examples:
   restub asm memcpy.s -o memcpy.o
   restub asm --syntax intel start.s -o start.o
+  restub asm --listing -D PAGE=4096 -I include entry.s -o entry.o
   restub asm - -o a.o < a.s
 
 Exit status: 0, 1 if the source has errors, 2 for bad usage.")]
@@ -68,8 +73,11 @@ pub(crate) struct AsmArguments {
     #[arg(short = 'I', value_name = "DIR")]
     pub(crate) folders: Vec<PathBuf>,
     /// Set the symbol NAME to a number
-    #[arg(short = 'D', value_name = "NAME=NUMBER", value_parser = definition)]
-    pub(crate) definitions: Vec<Definition>,
+    #[arg(short = 'D', value_name = "NAME=NUMBER", value_parser = symbol_value)]
+    pub(crate) definitions: Vec<SymbolValue>,
+    /// Print each line of the source with the offset and the bytes that it became
+    #[arg(long)]
+    pub(crate) listing: bool,
 }
 
 /// Write an object for fuzzing a linker or loader
@@ -103,19 +111,27 @@ pub(crate) enum SyntaxArgument {
 
 /// Link objects into this process and call main
 ///
-/// Archives give the members that are needed. Everything behind -- goes to the program, whose exit status becomes that
-/// of restub. If loaded code crashes, the signal and the function are named on standard error, and the process dies by
-/// that signal.
+/// Archives give the members that are needed. Sources are compiled first, by $CC, $CXX or $RUSTC (cc, c++, rustc) with
+/// $CFLAGS, $CXXFLAGS or $RUSTFLAGS behind -g -fPIC -ffunction-sections -fdata-sections; assembly (.s) by restub asm.
+/// Everything behind -- goes to the program, whose exit status becomes that of restub. If loaded code crashes, the signal
+/// and the function are named on standard error, and the process dies by that signal.
+///
+/// With --watch, a file that changes on disk is compiled, if it is a source or includes what changed, and takes the place
+/// of its old version while the program runs. Variables keep their values; each call that is made from then on reaches
+/// the new functions, and what runs already goes on in the old ones until it returns. If compiling fails, or the new
+/// version cannot take the place of the old one, the reasons are printed and the old one runs on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   restub run hello.o
   restub run main.o helper.o libthings.a -lm -- one two
+  restub run --watch --cflags=-O1 main.c helper.cc
+  restub run --watch --on-change make main.o helper.o
   restub run --entry start -D clock=0x1000 module.o
 
-Exit status: that of the program, 1 if it could not be loaded, 2 for bad usage.")]
+Exit status: that of the program, 1 if it could not be compiled or loaded, 2 for bad usage.")]
 pub(crate) struct RunArguments {
-    /// Objects (.o) and archives (.a)
+    /// Objects (.o), archives (.a), and sources (.c, .cc, .cpp, .cxx, .rs, .s, .S)
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -123,6 +139,15 @@ pub(crate) struct RunArguments {
     /// The function to call
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub(crate) entry: String,
+    /// Flags for the C and C++ compilers, behind those of $CFLAGS and $CXXFLAGS
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        default_value = "",
+        allow_hyphen_values = true,
+        hide_default_value = true
+    )]
+    pub(crate) cflags: String,
     /// Keep a writable view of code mapped, which makes loading faster
     #[arg(long)]
     pub(crate) fast: bool,
@@ -132,9 +157,64 @@ pub(crate) struct RunArguments {
     /// Tell perf of the program's functions, by /tmp/perf-PID.map
     #[arg(long)]
     pub(crate) perf: bool,
+    #[command(flatten)]
+    pub(crate) watching: WatchArguments,
     /// Arguments of the program
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// Replacing what changes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Watching")]
+pub(crate) struct WatchArguments {
+    /// Replace functions when their object or source changes on disk
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Run CMD when a source changes that is no FILE, and take the objects that it writes
+    #[arg(long, value_name = "CMD", requires = "watch")]
+    pub(crate) on_change: Option<String>,
+    /// Where --on-change looks for sources: every folder below DIR, but for hidden ones and `target`
+    #[arg(long, value_name = "DIR", requires = "on_change", default_value = ".")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Start all variables of a changed file with their initial values
+    #[arg(long, requires = "watch")]
+    pub(crate) data_reset: bool,
+    /// Let functions go that others still call: a call ends the program, with the name
+    #[arg(long, requires = "watch")]
+    pub(crate) allow_dangling: bool,
+    /// When constructors of a changed file run
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", requires = "watch")]
+    pub(crate) constructors: ConstructorsArgument,
+    /// When old versions are freed. To learn which are in use, every thread is interrupted by a signal, so that system
+    /// calls that wait may fail with EINTR; the stacks of coroutines that do not run are not looked at
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "full", requires = "watch")]
+    pub(crate) reclaim: ReclaimArgument,
+    /// Print a line for each function and variable, and what is freed
+    #[arg(short, long, requires = "watch")]
+    pub(crate) verbose: bool,
+}
+
+/// When old versions are freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ReclaimArgument {
+    /// When they take more than 64 MiB
+    Full,
+    /// After each change, and again until nothing is left
+    Always,
+    /// Never
+    Never,
+}
+
+/// When constructors run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ConstructorsArgument {
+    /// If they would not initialize anew what keeps its value
+    Auto,
+    /// Always
+    Run,
+    /// Never
+    Skip,
 }
 
 /// What symbols are bound to beyond the files.
@@ -261,6 +341,31 @@ pub(crate) fn definition(text: &str) -> Result<Definition, String> {
         name: name.into(),
         address: parse_address(address)?,
     })
+}
+
+/// A symbol with its value, which may be negative.
+#[derive(Debug, Clone)]
+pub(crate) struct SymbolValue {
+    pub(crate) name: String,
+    pub(crate) value: i64,
+}
+
+fn symbol_value(text: &str) -> Result<SymbolValue, String> {
+    let (name, number) = text.split_once('=').ok_or("expected NAME=NUMBER")?;
+    if name.is_empty() {
+        return Err("expected a name before the =".into());
+    }
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let magnitude = parse_address(digits)
+        .map_err(|_| format!("{number} is no number: give decimal digits, or 0x and hexadecimal ones"))?
+        .cast_signed();
+    let value = if digits == number {
+        magnitude
+    } else {
+        magnitude.wrapping_neg()
+    };
+    let name = name.into();
+    Ok(SymbolValue { name, value })
 }
 
 pub(crate) fn parse_address(text: &str) -> Result<u64, String> {

@@ -9,6 +9,7 @@ use restub::loader::Input;
 use restub_asm::{Options, Syntax};
 
 use crate::arguments::{AsmArguments, SyntaxArgument};
+use crate::output::print;
 
 pub(crate) fn assemble(arguments: &AsmArguments) -> anyhow::Result<ExitCode> {
     let options = Options {
@@ -21,13 +22,19 @@ pub(crate) fn assemble(arguments: &AsmArguments) -> anyhow::Result<ExitCode> {
         defines: arguments
             .definitions
             .iter()
-            .map(|definition| (definition.name.clone(), definition.address.cast_signed()))
+            .map(|definition| (definition.name.clone(), definition.value))
             .collect(),
         ..Options::default()
     };
-    let object = restub_asm::assemble(&source(&arguments.file)?, &options)?;
+    let source = source(&arguments.file)?;
+    let (object, listing) = if arguments.listing {
+        restub_asm::assemble_with_listing(&source, &options)?
+    } else {
+        (restub_asm::assemble(&source, &options)?, String::new())
+    };
     let output = &arguments.output;
     std::fs::write(output, object).with_context(|| format!("cannot write {}", output.display()))?;
+    print(&listing)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -41,15 +48,15 @@ pub(crate) fn object_of(path: &Path) -> anyhow::Result<Input<'static>> {
     Ok(Input::from_bytes(file_name(path), object))
 }
 
-fn source(path: &Path) -> anyhow::Result<String> {
+fn source(path: &Path) -> anyhow::Result<Vec<u8>> {
     if path == Path::new("-") {
-        let mut text = String::new();
+        let mut text = Vec::new();
         std::io::stdin()
-            .read_to_string(&mut text)
+            .read_to_end(&mut text)
             .context("cannot read standard input")?;
         return Ok(text);
     }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn file_name(path: &Path) -> String {

@@ -2,7 +2,9 @@
 
 mod arguments;
 mod assemble;
+mod compile;
 mod crash;
+mod diff;
 mod files;
 mod fuzz;
 mod inspect;
@@ -11,8 +13,11 @@ mod manual;
 mod output;
 mod process;
 mod process_arguments;
+mod program;
 mod report;
 mod run;
+mod stamp;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => process::status(&arguments),
         Command::Revert(arguments) => process::revert(&arguments),
         Command::History(arguments) => process::history(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
     };

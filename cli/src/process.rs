@@ -1,10 +1,14 @@
 //! `restub plan`, `patch`, `status`, `revert` and `history`: what is done to running processes.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use restub_process::{Consistency, Error, Event, Options, PatchReport, PlanReport, RevertReport, Status, Which};
+use anyhow::Context as _;
+use restub_process::{
+    Consistency, Error, Event, Options, PatchReport, PlanReport, RevertReport, Status, SymbolFile, Which,
+};
 use serde::Serialize;
 
 use crate::files;
@@ -14,7 +18,7 @@ use crate::process_arguments::{
 };
 
 /// The patch is refused.
-const REFUSED: u8 = 3;
+pub(crate) const REFUSED: u8 = 3;
 /// Threads were in the way.
 const BUSY: u8 = 4;
 /// The process may not be traced.
@@ -186,6 +190,12 @@ pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
         Ok(status) => status,
         Err(error) => return failed(&error),
     };
+    if let Some(folder) = &arguments.symbols {
+        match restub_process::symbol_files(arguments.pid) {
+            Ok(files) => write_symbols(folder, &files)?,
+            Err(error) => return failed(&error),
+        }
+    }
     if arguments.json {
         output::print_json(&status_json(status))?;
     } else {
@@ -218,6 +228,15 @@ pub(crate) fn history(arguments: &HistoryArguments) -> anyhow::Result<ExitCode> 
         output::print(&text)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_symbols(folder: &Path, files: &[SymbolFile]) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for file in files {
+        let path = folder.join(format!("{}.elf", file.patch.replace('/', "_")));
+        std::fs::write(&path, &file.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {

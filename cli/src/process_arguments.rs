@@ -95,11 +95,15 @@ pub(crate) enum ConsistencyArgument {
 #[command(after_help = exit_codes!("\
 Examples:
   restub status 4242
-  restub status --json 4242 | jq '.patches[].name'"))]
+  restub status --json 4242 | jq '.patches[].name'
+  restub status 4242 --symbols /tmp/patches && gdb -p 4242 -ex 'add-symbol-file /tmp/patches/fix.elf'"))]
 pub(crate) struct StatusArguments {
     /// The process's number
     #[arg(value_name = "PID")]
     pub(crate) pid: i32,
+    /// Also write an ELF file for each patch into DIR, by which gdb knows its functions (add-symbol-file)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) symbols: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -143,6 +147,36 @@ pub(crate) struct HistoryArguments {
     /// The process's number
     #[arg(value_name = "PID")]
     pub(crate) pid: i32,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Make a patch of what differs between two versions of an object
+///
+/// Compares functions instruction by instruction, and what they refer to by its meaning, so that it does not matter where
+/// things lie. The patch has the changed and added functions; all others, and all variables, are the process's own. Both
+/// objects should be built with the process's flags, and with -ffunction-sections -fdata-sections to be compared best.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  restub diff old.o new.o -o fix.o && restub patch 4242 fix.o
+  restub diff --json old.o new.o | jq '.functions'
+
+JSON: cli/JSON.md describes every field.
+
+Exit status: 0 if there is a patch or no difference, 1 if it failed, 2 for bad usage, 3 if a variable has another size or
+initial value, which no patch can bring about (the patch is written even so).")]
+pub(crate) struct DiffArguments {
+    /// The object that the process was made of
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// The object that it should be made of
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+    /// Write the patch to PATCH
+    #[arg(short = 'o', value_name = "PATCH")]
+    pub(crate) output: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,7 +10,21 @@ use std::path::Path;
 use serde_json::Value;
 use support::Folder;
 
-const COMMANDS: [&str; 7] = ["asm", "fuzz-object", "run", "inspect", "link", "completions", "man"];
+const COMMANDS: [&str; 13] = [
+    "asm",
+    "fuzz-object",
+    "run",
+    "inspect",
+    "link",
+    "plan",
+    "patch",
+    "status",
+    "revert",
+    "history",
+    "diff",
+    "completions",
+    "man",
+];
 
 #[test]
 fn every_command_has_examples_and_they_parse() {
@@ -124,6 +138,9 @@ fn every_field_of_the_json_is_described() {
     let inspected = folder.restub(&["inspect", "--json", "--relocs", "--symbols", "all.o", "group.o"]);
     let described = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("JSON.md")).expect("JSON.md");
     let (link_part, inspect_part) = described.split_once("## `restub inspect --json`").expect("two parts");
+    let (inspect_part, _) = inspect_part
+        .split_once("## `restub plan --json`")
+        .expect("a third part");
     for (text, part) in [
         (link.as_str(), link_part),
         (std::str::from_utf8(&inspected.stdout).expect("text"), inspect_part),

@@ -101,8 +101,33 @@ fn prepared(folder: &Folder, flags: &[&str]) -> Program {
     Program::start(&mut Command::new(folder.file("prog")))
 }
 
+/// Reads JSON of which every field is described.
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let described = include_str!("../JSON.md");
+    let (_, described) = described.split_once("## `restub plan --json`").expect("that part");
+    for key in keys(&value) {
+        assert!(
+            described.contains(&format!("`{key}`")),
+            "{key} is not described in JSON.md"
+        );
+    }
+    value
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().expect("a list")
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(key, value)| [vec![key.as_str()], keys(value)].concat())
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(keys).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[test]
@@ -145,6 +170,10 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
             .all(|f| f["entry"] == "redirected" && f["runs"] == "fix")
     );
 
+    folder.restub_ok(&["revert", &pid, "fix"]);
+    json(&folder.restub_ok(&["patch", "--json", &pid, "fix.o"]));
+    json(&folder.restub_ok(&["revert", "--json", &pid, "fix"]));
+    folder.restub_ok(&["patch", &pid, "fix.o"]);
     let text = folder.restub_ok(&["revert", &pid, "fix"]);
     assert!(text.starts_with("reverted fix, threads stopped for "), "{text}");
     assert_eq!(program.ask(), "1 1 1 wrong 0 kept 45");
@@ -159,7 +188,7 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
         .iter()
         .map(|e| e["action"].as_str().unwrap())
         .collect();
-    assert_eq!(actions, ["patch", "revert"]);
+    assert_eq!(actions, ["patch", "revert"].repeat(3));
     assert_eq!(program.ask(), "1 1 1 wrong 0 kept 46");
 }
 
@@ -167,10 +196,10 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
 fn is_applied(folder: &Folder, program: &mut Program, step: u64) -> bool {
     let answer = program.ask();
     let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
-    let applied = !status["patches"].as_array().unwrap().is_empty();
+    let applied = !list(&status, "patches").is_empty();
     let versions = if applied { "2 2 2 wrong 0" } else { "1 1 1 wrong 0" };
     assert!(answer.starts_with(versions), "step {step}: applied {applied}, {answer}");
-    for function in status["functions"].as_array().unwrap() {
+    for function in list(&status, "functions") {
         assert_eq!(function["runs"] == "fix", applied, "step {step}: {function}");
         assert_ne!(function["entry"], "foreign", "step {step}: {function}");
     }
@@ -240,4 +269,177 @@ fn one_process_outlives_many_patchers_that_are_killed() {
         rounds += 1;
     }
     assert!(rounds > 10, "{rounds}");
+}
+
+#[test]
+fn gdb_names_patched_functions() {
+    let folder = Folder::new();
+    folder.write(
+        "prog.c",
+        r#"
+            #include <stdio.h>
+            #include <unistd.h>
+            __attribute__((noipa)) int outer(int (*inner)(void)) { return inner() + 1; }
+            __attribute__((noipa)) int inner(void) { return 1; }
+            int main(void) {
+                char line[16];
+                while (fgets(line, sizeof line, stdin)) { printf("%d\n", outer(inner)); fflush(stdout); }
+            }
+        "#,
+    );
+    folder.tool("gcc", &["-O2", "prog.c", "-o", "prog"]);
+    folder.write(
+        "fix.c",
+        r#"
+            #include <unistd.h>
+            __attribute__((noipa)) int outer(int (*inner)(void)) { return inner() + 2; }
+            __attribute__((noipa)) int inner(void) { for (;;) pause(); }
+        "#,
+    );
+    folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c"]);
+    let mut program = Program::start(&mut Command::new(folder.file("prog")));
+    let pid = program.pid();
+    folder.restub_ok(&["patch", &pid, "fix.o"]);
+    folder.restub_ok(&["status", &pid, "--symbols", "files"]);
+    writeln!(program.input, "?").expect("the program lives");
+    let state = format!("/proc/{pid}/syscall");
+    while !std::fs::read_to_string(&state).expect("procfs").starts_with("34 ") {
+        std::thread::yield_now();
+    }
+    let output = folder.output(
+        "gdb",
+        &[
+            "-nx",
+            "-q",
+            "-batch",
+            "-iex",
+            "set debuginfod enabled off",
+            "-p",
+            &pid,
+            "-ex",
+            "add-symbol-file files/fix.elf",
+            "-ex",
+            "bt",
+        ],
+    );
+    let (text, errors) = texts(&output);
+    let frame = |name: &str| {
+        text.lines()
+            .position(|line| line.starts_with('#') && line.contains(&format!(" in {name} ")))
+    };
+    let frames = ["inner", "outer", "main"].map(frame);
+    assert!(
+        frames.iter().all(Option::is_some) && frames.is_sorted(),
+        "{text}{errors}"
+    );
+}
+
+const BEFORE: &str = r#"
+    #include <stdio.h>
+    #include <string.h>
+    static int calls;
+    static const int weights[4] = {1, 2, 3, 4};
+    __attribute__((noipa)) static int helper(int x) { return x + ++calls; }
+    __attribute__((noipa)) int scaled(int x) { return x * weights[x & 3]; }
+    __attribute__((noipa)) int kind(int x) {
+        switch (x) { case 0: return 10; case 1: return 25; case 2: return 31; case 3: return 44; case 4: return 52; default: return 7; }
+    }
+    __attribute__((noipa)) const char *title(int x) { return x > 2 ? "many" : "few"; }
+    __attribute__((noipa)) int entry(int x) { return helper(x) + scaled(x) + kind(x) + strlen(title(x)); }
+    int main(void) {
+        char line[16];
+        while (fgets(line, sizeof line, stdin)) { printf("%d %s\n", entry(3), title(3)); fflush(stdout); }
+        return 0;
+    }
+"#;
+
+#[test]
+fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
+    let changes: [(&str, &[(&str, &str)], &[(&str, &str)]); 5] = [
+        (
+            "nothing",
+            &[("static int calls;", "\n\n/* moved */ static int calls;")],
+            &[],
+        ),
+        ("a string", &[("\"many\"", "\"a great many\"")], &[("title", "changed")]),
+        (
+            "a constant table",
+            &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
+            &[("scaled", "changed")],
+        ),
+        (
+            "a static function, and another one",
+            &[
+                ("return x + ++calls", "return x - ++calls"),
+                ("return x * weights", "return 1 + x * weights"),
+            ],
+            &[("helper", "changed"), ("scaled", "changed")],
+        ),
+        (
+            "an added function",
+            &[
+                (
+                    "__attribute__((noipa)) int entry",
+                    "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
+                ),
+                ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
+            ],
+            &[("entry", "changed"), ("extra", "added")],
+        ),
+    ];
+    for flags in [
+        &["-O2", "-fPIE"][..],
+        &["-O2", "-fPIE", "-ffunction-sections", "-fdata-sections"],
+    ] {
+        let folder = Folder::new();
+        for name in ["old", "new"] {
+            std::fs::create_dir(folder.file(name)).expect("a folder");
+        }
+        folder.write("old/prog.c", BEFORE);
+        folder.tool("gcc", &[flags, &["-c", "old/prog.c", "-o", "old.o"]].concat());
+        folder.tool("gcc", &["old.o", "-o", "old/prog"]);
+        for (what, replacements, expected) in changes {
+            let after = replacements
+                .iter()
+                .fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
+            folder.write("new/prog.c", &after);
+            folder.tool("gcc", &[flags, &["-c", "new/prog.c", "-o", "new.o"]].concat());
+            folder.tool("gcc", &["new.o", "-o", "new/prog"]);
+            let report = json(&folder.restub_ok(&["diff", "--json", "old.o", "new.o", "-o", "patch.o"]));
+            let found: Vec<(&str, &str)> = list(&report, "functions")
+                .iter()
+                .filter(|function| function["change"] != "same")
+                .map(|function| {
+                    (
+                        function["name"].as_str().expect("a name"),
+                        function["change"].as_str().expect("a change"),
+                    )
+                })
+                .collect();
+            assert_eq!(found, expected, "{what} {flags:?}: {report}");
+            if expected.is_empty() {
+                assert!(!folder.file("patch.o").exists());
+                continue;
+            }
+            let mut program = Program::start(&mut Command::new(folder.file("old/prog")));
+            let mut rebuilt = Program::start(&mut Command::new(folder.file("new/prog")));
+            folder.restub_ok(&["patch", &program.pid(), "patch.o"]);
+            // The first answers were by the old code; both programs have counted one call.
+            assert_eq!(program.ask(), rebuilt.ask(), "{what} {flags:?}");
+            let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
+            let patched = list(&status, "functions").len();
+            let changed = expected.iter().filter(|(_, change)| *change == "changed").count();
+            assert_eq!(patched, changed, "{what} {flags:?}: {status}");
+        }
+    }
+    let folder = Folder::new();
+    folder.compile("old.c", "int kept = 1; int f(void) { return kept; }", &["-O2"]);
+    folder.compile("new.c", "int kept = 2; int f(void) { return kept + 1; }", &["-O2"]);
+    let output = folder.restub(&["diff", "old.o", "new.o", "-o", "patch.o"]);
+    assert_eq!(output.status.code(), Some(3));
+    let (text, _) = texts(&output);
+    assert!(
+        text.contains("changed  f  at +") && text.contains("no patch can bring about: kept: "),
+        "{text}"
+    );
 }

@@ -282,6 +282,73 @@ fn assembly_is_run_as_it_is() {
 }
 
 #[test]
+fn sources_are_compiled_with_the_users_compilers() {
+    let folder = Folder::new();
+    folder.write(
+        "main.c",
+        "#include <stdio.h>
+         int cxx(int), rust(int), assembly(int), preprocessed(int);
+         int main(void) { printf(\"%d %d %d %d %d\\n\", cxx(1), rust(2), assembly(3), preprocessed(4), NUMBER); return 5; }",
+    );
+    folder.write(
+        "cxx.cpp",
+        "#include <string>
+         extern \"C\" int cxx(int n) { try { throw std::string(n, 'x'); } catch (std::string &s) { return s.size() * 10; } }",
+    );
+    folder.write(
+        "rust.rs",
+        "#[unsafe(no_mangle)] pub extern \"C\" fn rust(n: i32) -> i32 { format!(\"{n}0\").parse().unwrap_or(0) }",
+    );
+    folder.write("assembly.s", ".globl assembly\nassembly: imull $10, %edi, %eax\n ret\n");
+    folder.write(
+        "preprocessed.S",
+        "#define TEN 10\n.globl preprocessed\npreprocessed: imull $TEN, %edi, %eax\n ret\n",
+    );
+    let sources = ["main.c", "cxx.cpp", "rust.rs", "assembly.s", "preprocessed.S"];
+    let run = folder.restub(&[&["run", "--cflags", "-O1 '-DNUMBER=4 + 2'"], &sources[..]].concat());
+    assert_eq!(texts(&run), ("10 20 30 40 6\n".into(), String::new()));
+    assert_eq!(run.status.code(), Some(5));
+    folder.write(
+        "main.rs",
+        "fn main() { println!(\"{:?}\", (0..3).collect::<Vec<_>>()); }",
+    );
+    let run = folder.restub(&["run", "main.rs"]);
+    assert_eq!(texts(&run), ("[0, 1, 2]\n".into(), String::new()));
+}
+
+#[test]
+fn a_source_that_does_not_compile_is_an_error() {
+    let folder = Folder::new();
+    folder.write("one.c", "int main(void) { return missing; }");
+    folder.write("two.c", "int f(void) { return 1 }");
+    let run = folder.restub(&["run", "one.c", "two.c"]);
+    let (_, stderr) = texts(&run);
+    assert_eq!(run.status.code(), Some(1));
+    for part in [
+        "one.c:1:",
+        "two.c:1:",
+        "restub: one.c: cc failed (exit status: 1)\ntwo.c: cc failed (exit status: 1)\n",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    assert!(
+        folder
+            .restub_error(1, &["run", "--cflags", "'", "one.c"])
+            .starts_with("restub: --cflags: a quote is not closed")
+    );
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_restub"));
+    command
+        .args(["run", "one.c"])
+        .current_dir(folder.path())
+        .env("CC", "no-such-compiler -m64");
+    let (_, stderr) = texts(&command.output().expect("restub runs"));
+    assert!(
+        stderr.starts_with("restub: one.c: cannot run no-such-compiler: No such file"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn asm_writes_what_gnu_as_writes() {
     let folder = Folder::new();
     folder.compile(
@@ -382,8 +449,15 @@ fn files_that_are_no_objects_are_refused_with_the_remedy() {
         ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
     ];
     for (file, expected) in cases {
-        for command in [&["run"][..], &["link", "--at", "0x400000"]] {
-            let error = folder.restub_error(1, &[command, &[file]].concat());
+        // Sources are compiled by `restub run`.
+        let all = [&["link", "--at", "0x400000"][..], &["run"]];
+        let refusing = if expected.contains("is source code") {
+            &all[..1]
+        } else {
+            &all
+        };
+        for command in refusing {
+            let error = folder.restub_error(1, &[*command, &[file]].concat());
             assert!(error.starts_with(&format!("restub: {expected}")), "{error}");
         }
     }

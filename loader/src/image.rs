@@ -5,7 +5,7 @@ use crate::own::{Exposed, OwnKind};
 use crate::resolver::Target;
 
 /// A linked image. Its bytes are in the [`Memory`](crate::Memory) that it was linked into.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Image {
     /// The memory of its segments.
     pub placement: Placement,

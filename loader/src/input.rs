@@ -18,7 +18,7 @@ pub struct Input<'data> {
     name: String,
     contents: Contents<'data>,
     /// The files that a thin archive names, in the order of its members.
-    thin_members: Vec<Input<'static>>,
+    thin_members: Vec<Input<'data>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +69,16 @@ impl<'data> Input<'data> {
         Ok(input)
     }
 
+    /// The same input once more, for as long as this one is there: for several loads of one file.
+    #[must_use]
+    pub fn share(&self) -> Input<'_> {
+        Input {
+            name: self.name.clone(),
+            contents: Contents::Bytes(Cow::Borrowed(self.bytes())),
+            thin_members: self.thin_members.iter().map(Input::share).collect(),
+        }
+    }
+
     /// What messages call the input.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -91,7 +101,7 @@ impl<'data> Input<'data> {
     }
 
     /// The file behind the member at `index` of a thin archive.
-    pub(crate) fn thin_member(&self, index: usize) -> Option<&Input<'static>> {
+    pub(crate) fn thin_member(&self, index: usize) -> Option<&Input<'data>> {
         self.thin_members.get(index)
     }
 }

@@ -86,7 +86,7 @@ impl Window {
 }
 
 /// Memory that an image got: the address of each segment, by [`SegmentKind::ALL`], and what [`Memory::free`] needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placement {
     /// The segments' addresses; 0 for one without bytes.
     pub addresses: [u64; 4],

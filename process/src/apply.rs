@@ -12,7 +12,7 @@ use crate::plan::{self, EntryChange, Options, Plan, PlanReport, Planner};
 use crate::procfs::Procfs;
 use crate::ptrace;
 use crate::registry::{EventRecord, PatchRecord, Records, Registry, SlotRecord};
-use crate::report::{EntryState, Event, FunctionStatus, PatchReport, PatchStatus, RevertReport, Status, now};
+use crate::report::{EntryState, PatchReport, RevertReport, now};
 use crate::safety::{Findings, Scanner, Watch};
 use crate::state::{self, State};
 use crate::threads::{Hold, StoppedThread};
@@ -525,87 +525,10 @@ fn restored_names(registry: &Registry, entries: &[EntryChange]) -> Vec<String> {
     restored.map(|slot| slot.name.clone()).collect()
 }
 
-fn entry_state(procfs: &Procfs, slot: &SlotRecord) -> EntryState {
+pub(crate) fn entry_state(procfs: &Procfs, slot: &SlotRecord) -> EntryState {
     match procfs.read_vec(slot.place, slot.jump.len()) {
         Some(now) if now == slot.jump => EntryState::Redirected,
         Some(now) if now == slot.original => EntryState::Original,
         _ => EntryState::Foreign,
     }
-}
-
-/// Says what is patched in a process, by its records and by a look at its code.
-///
-/// # Errors
-/// If the process cannot be read, or if its records make no sense.
-pub fn status(pid: i32) -> Result<Status> {
-    let procfs = state::open(pid)?;
-    let (arena, records) = state::records(&procfs, &procfs.maps()?)?;
-    let registry = &records.registry;
-    let name_of = |id: u64| registry.patch(id).map_or_else(String::new, |patch| patch.name.clone());
-    let executable = std::fs::read_link(procfs.path("exe")).unwrap_or_default();
-    let patches = registry.live().map(|patch| PatchStatus {
-        name: patch.name.clone(),
-        hash: patch.hash.clone(),
-        files: patch.files.clone(),
-        time: patch.time,
-        functions: patch.functions.iter().map(|function| function.name.clone()).collect(),
-        bytes: patch.segments.iter().map(|(_, bytes)| bytes).sum(),
-        depends: patch.depends.iter().map(|id| name_of(*id)).collect(),
-    });
-    let shown = registry
-        .slots
-        .iter()
-        .filter(|slot| Some(slot.slot) != registry.unwind_slot);
-    let functions = shown.map(|slot| {
-        let entry = entry_state(&procfs, slot);
-        let top = slot
-            .stack
-            .last()
-            .filter(|_| entry == EntryState::Redirected)
-            .and_then(|(id, _)| registry.patch(*id));
-        let version = top.and_then(|patch| patch.functions.iter().find(|function| function.slot == slot.slot));
-        FunctionStatus {
-            name: slot.name.clone(),
-            module: slot.module.clone(),
-            build_id: slot.build_id.clone(),
-            address: slot.address,
-            entry,
-            runs: top.map(|patch| patch.name.clone()),
-            runs_at: version.map_or(slot.address, |version| version.address),
-            stack: slot.stack.iter().map(|(id, _)| name_of(*id)).collect(),
-            original: slot.original.clone(),
-        }
-    });
-    let retained = registry
-        .patches
-        .iter()
-        .filter(|patch| !patch.live && !patch.name.is_empty());
-    Ok(Status {
-        pid,
-        executable: executable.display().to_string(),
-        patched_before: arena.is_some(),
-        patches: patches.collect(),
-        functions: functions.collect(),
-        mapped_bytes: registry.arenas.iter().map(|arena| arena.end() - arena.start).sum(),
-        retained_bytes: retained.flat_map(|patch| patch.segments).map(|(_, bytes)| bytes).sum(),
-    })
-}
-
-/// Says what was done to a process, the oldest first.
-///
-/// # Errors
-/// If the process cannot be read, or if its records make no sense.
-pub fn history(pid: i32) -> Result<Vec<Event>> {
-    let procfs = state::open(pid)?;
-    let (_, records) = state::records(&procfs, &procfs.maps()?)?;
-    let events = records.registry.history.into_iter().map(|event| Event {
-        time: event.time,
-        action: event.action,
-        patch: event.patch,
-        hash: event.hash,
-        functions: event.functions,
-        stop: event.stop_ns.map(Duration::from_nanos),
-        user: event.user,
-    });
-    Ok(events.collect())
 }

@@ -8,6 +8,7 @@ use restub_loader::{CopyRule, Request, Resolver, Target, TargetKind};
 use crate::error::Refusal;
 use crate::module::{Kind, Module, Symbol};
 use crate::procfs::Procfs;
+use crate::retarget::base_name;
 
 /// A definition of an earlier patch that is live.
 #[derive(Debug, Clone)]
@@ -56,6 +57,13 @@ impl Resolver for Binder<'_> {
         }
         let modules = self.modules;
         let home = &modules[self.home];
+        // What `diff` leaves of a static function that has not changed: its name and its source file.
+        if let Some((name, file)) = name.split_once('#') {
+            let of_file = |symbol: &&Symbol| home.file_of(symbol).map(base_name) == Some(file);
+            let mut locals = home.named(name).filter(|symbol| symbol.local);
+            let symbol = locals.find(of_file).or_else(|| home.shared(name))?;
+            return self.target(home, symbol);
+        }
         if let Some(symbol) = home.shared(name) {
             return self.target(home, symbol);
         }

@@ -8,7 +8,7 @@ use restub_loader::{Error as LinkError, Input};
 
 use crate::error::{Refusal, Result};
 use crate::module::{Kind, Module, Symbol};
-use crate::retarget::{Definition, PatchObject, base_name};
+use crate::retarget::{Definition, PatchObject, base_name, numbered};
 
 /// Refusals that `--allow` overrides: where somebody who knows the program can know better.
 pub(crate) const OVERRIDABLE: [&str; 2] = ["clone", "initial-value"];
@@ -142,9 +142,9 @@ pub(crate) fn match_all<'m>(
                 } else {
                     matched.functions.push(pair);
                 }
-            } else if let Some(refusal) = check_variable(module, object, definition, found) {
-                refusals.push(refusal);
             } else {
+                // Also where it is refused: if that is overridden, the process's variable is the one that counts.
+                refusals.extend(check_variable(module, object, definition, found));
                 matched.variables.push(pair);
             }
         }
@@ -179,6 +179,11 @@ fn counterpart<'m>(
     if !definition.local {
         return Ok(module.shared(&definition.name).filter(same_kind));
     }
+    if definition.kind == elf::STT_OBJECT
+        && let Some((base, _)) = numbered(&definition.name)
+    {
+        return same_numbered(module, object, definition, base);
+    }
     let locals: Vec<&Symbol> = module
         .named(&definition.name)
         .filter(|symbol| symbol.local)
@@ -201,6 +206,47 @@ fn counterpart<'m>(
                 files.join(", "),
                 source.unwrap_or("no named source file")
             ))
+        }
+    }
+}
+
+/// The target's static variable of a function. The compiler numbers them in the order in which it meets them, so that a
+/// number means the same only where both sides have the same ones.
+fn same_numbered<'m>(
+    module: &'m Module,
+    object: &PatchObject<'_>,
+    definition: &Definition,
+    base: &str,
+) -> std::result::Result<Option<&'m Symbol>, String> {
+    let of_base = |name: &str| numbered(name).is_some_and(|(other, _)| other == base);
+    let source = object.source.as_deref();
+    let theirs: Vec<&Symbol> = module
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.local && symbol.kind == Kind::Data && of_base(&symbol.name))
+        .filter(|symbol| module.file_of(symbol).map(base_name) == source)
+        .collect();
+    let ours = || {
+        object
+            .definitions
+            .iter()
+            .filter(|other| other.local && of_base(&other.name))
+    };
+    match theirs.as_slice() {
+        [] => Ok(None),
+        [only] if ours().count() == 1 => Ok(Some(only)),
+        several => {
+            let same = several.iter().find(|symbol| *symbol.name == *definition.name);
+            let all = ours().all(|own| several.iter().any(|symbol| *symbol.name == *own.name));
+            same.filter(|_| all && several.len() == ours().count()).map(|symbol| Some(*symbol)).ok_or_else(|| {
+                format!(
+                    "functions of {} have {} static variables of that name in the process and {} in the patch, and their \
+                     numbers do not say which is which",
+                    source.unwrap_or("its file"),
+                    several.len(),
+                    ours().count()
+                )
+            })
         }
     }
 }

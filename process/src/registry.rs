@@ -87,6 +87,8 @@ pub(crate) struct PatchRecord {
     pub(crate) depends: Vec<u64>,
     /// Its entries of the unwind table: the first one and how many.
     pub(crate) unwind: (u64, u64),
+    /// Address and bytes of its unwind records.
+    pub(crate) eh_frame: (u64, u64),
 }
 
 impl PatchRecord {

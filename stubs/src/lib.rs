@@ -62,6 +62,8 @@ mod epoch;
 mod error;
 mod interrupts;
 mod lazy;
+#[cfg(test)]
+mod lock_free_tests;
 mod queue;
 mod reclaim;
 mod registry;

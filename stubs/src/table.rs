@@ -179,15 +179,19 @@ impl StubSet {
     ///
     /// [`StubError::Freed`].
     pub fn stores(&self, targets: &[(Stub, Option<u64>)]) -> Result<Vec<WordStore>, StubError> {
-        let store = |&(stub, target): &(Stub, Option<u64>)| {
-            self.target(stub)?;
-            let (block, i) = self.place(stub.index);
-            Ok(WordStore {
-                address: block.word(self.slot, i),
-                value: target.unwrap_or_else(|| block.thunk(self.slot, i)),
-            })
-        };
-        targets.iter().map(store).collect()
+        targets
+            .iter()
+            .map(|&(stub, target)| self.word_store(stub, target))
+            .collect()
+    }
+
+    fn word_store(&self, stub: Stub, target: Option<u64>) -> Result<WordStore, StubError> {
+        self.target(stub)?;
+        let (block, i) = self.place(stub.index);
+        Ok(WordStore {
+            address: block.word(self.slot, i),
+            value: target.unwrap_or_else(|| block.thunk(self.slot, i)),
+        })
     }
 
     /// Notes that stubs have been aimed by the [`stores`](Self::stores) for the same targets.
@@ -203,8 +207,12 @@ impl StubSet {
     ///
     /// [`StubError::Freed`], or [`StubError::Memory`] if the words cannot be stored; then no stub has changed.
     pub fn aim(&mut self, memory: &mut impl StubMemory, targets: &[(Stub, Option<u64>)]) -> Result<(), StubError> {
-        let stores = self.stores(targets)?;
-        memory.store(&stores).map_err(failed("storing a target"))?;
+        let stored = match targets {
+            // The ordinary case, without an allocation.
+            &[(stub, target)] => memory.store(&[self.word_store(stub, target)?]),
+            targets => memory.store(&self.stores(targets)?),
+        };
+        stored.map_err(failed("storing a target"))?;
         self.stored(targets);
         Ok(())
     }

@@ -42,6 +42,9 @@ impl Assembler<'_> {
 
     #[inline]
     fn att_operand(&mut self, cursor: &mut Cursor<'_>, branch: bool) -> Result<Operand, Fail> {
+        if let Some(reg) = self.register_alias(cursor) {
+            return Ok(Operand::Reg(reg));
+        }
         match cursor.peek() {
             b'%' => {
                 let reg = self.register(cursor)?;
@@ -53,7 +56,12 @@ impl Assembler<'_> {
             }
             b'$' => {
                 cursor.pos += 1;
+                let start = cursor.pos;
                 let value = self.expression(cursor)?;
+                if self.as_register(&value).is_some() {
+                    cursor.pos = start;
+                    return fail("a register where a value is expected");
+                }
                 Ok(Operand::Imm(self.open(value)))
             }
             b'*' => {
@@ -61,6 +69,9 @@ impl Assembler<'_> {
                 cursor.skip_space();
                 if cursor.peek() == b'%' {
                     return self.att_operand(cursor, false);
+                }
+                if let Some(reg) = self.register_alias(cursor) {
+                    return Ok(Operand::Reg(reg));
                 }
                 self.att_memory(cursor, 0)
             }
@@ -119,7 +130,7 @@ impl Assembler<'_> {
             segment,
             ..Mem::absolute(0)
         };
-        if !(cursor.peek() == b'(' && opens_address(*cursor)) {
+        if !(cursor.peek() == b'(' && self.opens_address(*cursor)) {
             let value = self.expression(cursor)?;
             let imm = self.open(value);
             (mem.disp, mem.symbolic) = (imm.value, imm.symbolic);
@@ -130,13 +141,11 @@ impl Assembler<'_> {
         }
         cursor.pos += 1;
         cursor.skip_space();
-        if cursor.peek() == b'%' {
-            mem.base = Some(self.register(cursor)?);
-        }
+        mem.base = self.address_register(cursor)?;
         if cursor.eat(b',') {
             cursor.skip_space();
-            if cursor.peek() == b'%' {
-                mem.index = Some(self.register(cursor)?);
+            mem.index = self.address_register(cursor)?;
+            if mem.index.is_some() {
                 if cursor.eat(b',') && !cursor.eat(b')') {
                     mem.scale = self.scale(cursor)?;
                 } else if cursor.text[cursor.pos - 1] == b')' {
@@ -162,6 +171,21 @@ impl Assembler<'_> {
             return Ok(Operand::Reg(reg));
         }
         Ok(Operand::Mem(mem))
+    }
+
+    /// A register of an address, if there is one here.
+    fn address_register(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Reg>, Fail> {
+        if cursor.peek() == b'%' {
+            return self.register(cursor).map(Some);
+        }
+        Ok(self.register_alias(cursor))
+    }
+
+    /// Whether a parenthesis holds registers rather than an expression.
+    fn opens_address(&mut self, mut cursor: Cursor<'_>) -> bool {
+        cursor.pos += 1;
+        cursor.skip_space();
+        matches!(cursor.peek(), b'%' | b',' | b')') || self.register_alias(&mut cursor).is_some()
     }
 
     fn scale(&mut self, cursor: &mut Cursor<'_>) -> Result<u8, Fail> {
@@ -245,13 +269,6 @@ pub(super) fn register_name(cursor: &mut Cursor<'_>) -> Option<Reg> {
         }
     }
     Some(reg)
-}
-
-/// Whether a parenthesis holds registers rather than an expression.
-fn opens_address(mut cursor: Cursor<'_>) -> bool {
-    cursor.pos += 1;
-    cursor.skip_space();
-    matches!(cursor.peek(), b'%' | b',' | b')')
 }
 
 /// Registers that can form an address.

@@ -391,8 +391,9 @@ impl Assembler<'_> {
         let id = self.unit.symbols.intern(&name);
         let symbol = self.unit.symbols.get_mut(id);
         let size = size as u64;
-        // Without an alignment: the size's own, up to 16 (System V convention).
-        let natural = if size == 0 { 1 } else { 1u64 << size.ilog2().min(4) };
+        // Without an alignment: the size's own, up to 16 (System V convention), or 8 for `.lcomm`.
+        let most = if local { 3 } else { 4 };
+        let natural = if size == 0 { 1 } else { 1u64 << size.ilog2().min(most) };
         let align = if align == 0 { natural } else { align as u64 };
         match symbol.place {
             Place::Undefined | Place::Common { .. } => {}

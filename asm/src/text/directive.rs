@@ -63,6 +63,7 @@ impl Assembler<'_> {
         loop {
             let name = string::name_or_quoted(cursor)?;
             let id = self.unit.symbols.intern(&name);
+            self.unit.symbols.get_mut(id).mentioned = true;
             action(self, id);
             if !cursor.eat(b',') {
                 return Ok(());
@@ -92,6 +93,7 @@ impl Assembler<'_> {
         };
         let id = self.unit.symbols.intern(&name);
         let symbol = self.unit.symbols.get_mut(id);
+        symbol.mentioned = true;
         symbol.kind = match &word[..] {
             b"function" | b"STT_FUNC" => elf::STT_FUNC,
             b"object" | b"STT_OBJECT" => elf::STT_OBJECT,
@@ -118,7 +120,9 @@ impl Assembler<'_> {
         let value = self.unit.fold(&value, 0).unwrap_or(value);
         let id = self.unit.symbols.intern(&name);
         let value = self.unit.symbols.keep(value);
-        self.unit.symbols.get_mut(id).size = value;
+        let symbol = self.unit.symbols.get_mut(id);
+        symbol.size = value;
+        symbol.mentioned = true;
         Ok(())
     }
 
@@ -181,7 +185,8 @@ impl Assembler<'_> {
         cursor.skip_space();
         let start = cursor.pos;
         let name = cursor.name();
-        let Some(kind) = super::line::relocation_named(name) else {
+        let number = super::expression::parse_number(name, false).and_then(|number| u32::try_from(number).ok());
+        let Some(kind) = number.or_else(|| crate::relocation::named(name)) else {
             cursor.pos = start;
             return fail("an unknown relocation type");
         };
@@ -331,5 +336,40 @@ impl Assembler<'_> {
             .iter()
             .position(|s| s.name == name && s.parent.is_none())
             .map(|at| at as SectionId)
+    }
+
+    /// `.addrsig`: the symbols whose address matters, by their index in the symbol table.
+    pub(super) fn write_addrsig(&mut self) {
+        // The table refers to symbol numbers, which the writer gives; a linker that finds none assumes every
+        // address is significant, so leaving the table out is safe.
+        self.lines.addrsig_symbols.clear();
+        if !self.symvers.is_empty() {
+            self.apply_symvers();
+        }
+    }
+
+    /// `.symver name, alias@VERSION`: one more symbol at the same place, or a new name for an undefined one.
+    fn apply_symvers(&mut self) {
+        for (id, versioned) in core::mem::take(&mut self.symvers) {
+            let symbol = *self.unit.symbols.get(id);
+            let mut name = versioned;
+            if let Some(at) = name.windows(3).position(|w| w == b"@@@") {
+                let drop = if symbol.is_defined() { 1 } else { 2 };
+                name.drain(at..at + drop);
+            }
+            let alias = self.unit.symbols.intern(&name);
+            let target = self.unit.symbols.get_mut(alias);
+            target.binding = symbol.binding;
+            target.kind = symbol.kind;
+            target.size = symbol.size;
+            target.visibility = symbol.visibility;
+            if symbol.is_defined() {
+                target.place = symbol.place;
+            } else {
+                target.used = true;
+                self.unit.symbols.set(id, Value::symbol(alias));
+                self.unit.symbols.get_mut(id).weakref = true;
+            }
+        }
     }
 }

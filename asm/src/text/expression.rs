@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::cursor::{Cursor, in_name, starts_name};
 use super::{Assembler, Fail, fail};
+use crate::reg::Reg;
 use crate::symbol::{Operation, Operator, Place, SymbolId, Tree, Value};
 
 /// Parentheses deeper than this are refused rather than followed.
@@ -94,6 +95,11 @@ impl Assembler<'_> {
                 .ok_or_else(|| Fail::new("division by zero"));
         }
         let (a, b) = unfolded;
+        if let (Some(x), Some(y)) = (self.as_register(&a), self.as_register(&b))
+            && matches!(operation, Operation::Equal | Operation::NotEqual)
+        {
+            return Ok(Value::constant(-i64::from((x == y) == (operation == Operation::Equal))));
+        }
         let simple = |v: &Value| v.tree == 0 && v.minus == 0;
         match operation {
             Operation::Add => {
@@ -151,6 +157,29 @@ impl Assembler<'_> {
         })
     }
 
+    /// The register that a value is a name of.
+    pub(crate) fn as_register(&self, value: &Value) -> Option<Reg> {
+        match self.unit.symbols.get(value.plus).place {
+            Place::Register(reg) if *value == Value::symbol(value.plus) => Some(reg),
+            _ => None,
+        }
+    }
+
+    /// Another name of a register, which `.set` or `=` made one; takes nothing where there is none.
+    pub(crate) fn register_alias(&mut self, cursor: &mut Cursor<'_>) -> Option<Reg> {
+        if !self.has_aliases || !starts_name(cursor.peek()) {
+            return None;
+        }
+        let mut ahead = *cursor;
+        let id = self.unit.symbols.find(ahead.name())?;
+        let Place::Register(reg) = self.unit.symbols.get(id).place else {
+            return None;
+        };
+        self.names_read += 1;
+        *cursor = ahead;
+        Some(reg)
+    }
+
     /// A number, a symbol, a parenthesis, or a unary operator and its operand.
     fn term(&mut self, cursor: &mut Cursor<'_>, depth: u32) -> Result<Value, Fail> {
         if depth > DEEPEST {
@@ -182,7 +211,15 @@ impl Assembler<'_> {
             }
             b'\'' => character(cursor),
             b'"' => self.symbol_term(cursor),
-            b'%' => fail("a register where a value is expected"),
+            b'%' => {
+                let start = cursor.pos;
+                let reg = self.register(cursor)?;
+                let name = cursor.text[start..cursor.pos].to_ascii_lowercase();
+                let id = self.unit.symbols.intern(&name);
+                let symbol = self.unit.symbols.get_mut(id);
+                symbol.place = Place::Register(reg);
+                Ok(Value::symbol(id))
+            }
             _ => fail("an expression is expected"),
         }
     }

@@ -97,9 +97,7 @@ impl Assembler<'_> {
     }
 
     pub(super) fn alternate_macros(&mut self, on: bool) -> Done {
-        if on {
-            return fail("the alternate macro syntax is not supported");
-        }
+        self.alternate = on;
         Ok(())
     }
 
@@ -201,10 +199,11 @@ impl Assembler<'_> {
         }
     }
 
-    /// The lines up to the matching end, without it.
+    /// The statements up to the matching end, without it.
     fn body(&mut self, cursor: &mut Cursor<'_>, opens: &[&[u8]], closes: &[&[u8]]) -> Result<Vec<u8>, Fail> {
-        cursor.skip_line();
-        let start = cursor.pos.min(cursor.text.len());
+        cursor.skip_statement();
+        cursor.next_statement();
+        let start = cursor.pos;
         let mut depth = 0;
         while !cursor.is_eof() {
             let line_start = cursor.pos;
@@ -223,7 +222,8 @@ impl Assembler<'_> {
                 }
                 depth -= 1;
             }
-            cursor.skip_line();
+            cursor.skip_statement();
+            cursor.next_statement();
         }
         fail("the end of this macro or repetition is missing")
     }
@@ -304,7 +304,7 @@ impl Assembler<'_> {
             let value = if parameter.rest {
                 cursor.rest_of_statement().to_vec()
             } else {
-                argument(cursor, true)?
+                self.argument(cursor)?
             };
             if !value.is_empty() {
                 values[index] = Some(value);
@@ -324,12 +324,51 @@ impl Assembler<'_> {
                 *value = Some(parameter.default.clone());
             }
         }
-        let names: Vec<&[u8]> = body.parameters.iter().map(|p| &p.name[..]).collect();
-        let values: Vec<Vec<u8>> = values.into_iter().flatten().collect();
-        let count = self.macro_count;
+        let mut names: Vec<&[u8]> = body.parameters.iter().map(|p| &p.name[..]).collect();
+        let mut values: Vec<Vec<u8>> = values.into_iter().flatten().collect();
+        let mut text = &body.body[..];
+        let without_locals;
+        if self.alternate {
+            without_locals = self.take_locals(text, &mut names, &mut values);
+            text = &without_locals;
+        }
+        let text = substitute(text, &names, &values, self.macro_count, self.alternate);
         self.macro_count += 1;
-        let text = substitute(&body.body, &names, &values, count);
         self.expand(text)
+    }
+
+    /// An argument of a call. In the alternate syntax `%value` is its number, and `<text>` is taken as it is.
+    fn argument(&mut self, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, Fail> {
+        cursor.skip_space();
+        match cursor.peek() {
+            b'%' if self.alternate => {
+                cursor.pos += 1;
+                Ok(alloc::format!("{}", self.number(cursor)?).into_bytes())
+            }
+            b'<' if self.alternate => angle_brackets(cursor),
+            _ => argument(cursor, true),
+        }
+    }
+
+    /// The lines without `LOCAL name, name`; those names are replaced by labels of this call's own.
+    fn take_locals<'t>(&mut self, text: &'t [u8], names: &mut Vec<&'t [u8]>, values: &mut Vec<Vec<u8>>) -> Vec<u8> {
+        let mut rest = Vec::new();
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            let mut cursor = Cursor::new(line, 0);
+            cursor.skip_space();
+            if !cursor.name().eq_ignore_ascii_case(b"local") {
+                rest.extend_from_slice(line);
+                continue;
+            }
+            while !cursor.at_end() && starts_name(cursor.peek()) {
+                names.push(cursor.name());
+                values.push(alloc::format!(".LL{:04x}", self.local_count).into_bytes());
+                self.local_count += 1;
+                cursor.eat(b',');
+            }
+            rest.push(b'\n');
+        }
+        rest
     }
 
     /// Reads a made text as if it stood here.
@@ -378,7 +417,7 @@ impl Assembler<'_> {
             values.extend(text.iter().map(|&byte| alloc::vec![byte]));
         } else {
             while !cursor.at_end() {
-                values.push(argument(cursor, true)?);
+                values.push(self.argument(cursor)?);
                 cursor.eat(b',');
             }
         }
@@ -392,7 +431,7 @@ impl Assembler<'_> {
                 self.stop = true;
                 return fail("repetitions make too much text");
             }
-            text.extend(substitute(&body, &[&name], &[value], self.macro_count));
+            text.extend(substitute(&body, &[&name], &[value], self.macro_count, self.alternate));
         }
         self.expand(text)
     }
@@ -404,6 +443,29 @@ impl Assembler<'_> {
         self.read_input(&String::from_utf8_lossy(&name), &text);
         Ok(())
     }
+}
+
+/// `<text>`, where `!` takes the meaning from the character behind it.
+fn angle_brackets(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, Fail> {
+    let mut out = Vec::new();
+    let mut depth = 0;
+    while !cursor.is_eof() && cursor.peek() != b'\n' {
+        let byte = cursor.peek();
+        cursor.pos += 1;
+        match byte {
+            b'<' if depth == 0 => depth = 1,
+            b'>' if depth == 1 => return Ok(out),
+            b'!' => {
+                out.push(cursor.peek());
+                cursor.pos += 1;
+            }
+            _ => {
+                depth += i32::from(byte == b'<') - i32::from(byte == b'>');
+                out.push(byte);
+            }
+        }
+    }
+    fail("a `>` is expected")
 }
 
 /// One argument: up to a comma or blank outside of quotes and parentheses.
@@ -455,29 +517,53 @@ fn ends_argument(cursor: &Cursor<'_>) -> bool {
     !(operator(before) || (operator(after) && after != b'(' && after != b'-'))
 }
 
-/// The text with `\name`, `\@` and `\()` replaced.
-fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64) -> Vec<u8> {
+/// The text with `\name`, `\@` and `\()` replaced, and in the alternate syntax bare names too.
+fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64, alternate: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());
     let mut at = 0;
+    let part = |b: u8| in_name(b) && b != b'.' && b != b'$';
+    let starts = |b: u8| starts_name(b) && b != b'.' && b != b'$';
+    let word = |from: usize| {
+        let rest = &body[from..];
+        &rest[..rest.iter().position(|&b| !part(b)).unwrap_or(rest.len())]
+    };
+    let value = |name: &[u8]| {
+        names
+            .iter()
+            .position(|known| *known == name)
+            .map(|index| &values[index])
+    };
     while at < body.len() {
         if body[at] != b'\\' {
-            out.push(body[at]);
-            at += 1;
+            let name = if alternate { word(at) } else { b"" };
+            match value(name) {
+                Some(value) if starts(body[at]) => {
+                    out.extend_from_slice(value);
+                    at += name.len();
+                    // `&` joins what stands beside it.
+                    at += usize::from(body.get(at) == Some(&b'&'));
+                }
+                _ => {
+                    let len = name.len().max(1);
+                    out.extend_from_slice(&body[at..at + len]);
+                    at += len;
+                }
+            }
             continue;
         }
+        let blanks = body[at + 1..].iter().take_while(|&&b| b == b' ' || b == b'\t').count();
         match body.get(at + 1) {
             Some(b'@') => {
                 out.extend(alloc::format!("{count}").into_bytes());
                 at += 2;
             }
             Some(b'(') if body.get(at + 2) == Some(&b')') => at += 3,
-            Some(&byte) if starts_name(byte) && byte != b'.' && byte != b'$' => {
-                let mut end = at + 1;
-                while body.get(end).is_some_and(|&b| in_name(b) && b != b'.' && b != b'$') {
-                    end += 1;
-                }
-                match names.iter().position(|name| *name == &body[at + 1..end]) {
-                    Some(index) => out.extend_from_slice(&values[index]),
+            // The preprocessor may have put blanks behind the backslash.
+            Some(_) if body.get(at + 1 + blanks).is_some_and(|&b| starts(b)) => {
+                let name = word(at + 1 + blanks);
+                let end = at + 1 + blanks + name.len();
+                match value(name) {
+                    Some(value) => out.extend_from_slice(value),
                     None => out.extend_from_slice(&body[at..end]),
                 }
                 at = end;

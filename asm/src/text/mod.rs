@@ -4,12 +4,15 @@ mod att;
 mod cfi;
 mod cursor;
 mod data;
+mod diagnostic;
 mod directive;
 mod expression;
 mod frames;
 mod instruction;
 mod intel;
 mod line;
+mod line_table;
+mod listing;
 mod macros;
 mod memo;
 mod sections;
@@ -28,6 +31,7 @@ use crate::section::{Section, elf};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
 use crate::unit::Unit;
 use cursor::{Cursor, starts_name};
+pub use diagnostic::{Diagnostic, Errors};
 
 /// How to assemble a text.
 #[derive(Clone, Debug, Default)]
@@ -44,66 +48,24 @@ pub struct Options {
     pub dwarf5: bool,
 }
 
-/// One thing wrong with the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The file's name.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1; 0 where only the line is known.
-    pub column: u32,
-    /// What is wrong.
-    pub message: String,
-    /// The line itself.
-    pub source: String,
-}
-
-impl core::fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}:{}:", self.file, self.line)?;
-        if self.column != 0 {
-            write!(f, "{}:", self.column)?;
-        }
-        write!(f, " {}", self.message)?;
-        if self.source.is_empty() {
-            return Ok(());
-        }
-        write!(f, "\n    {}", self.source)?;
-        if self.column == 0 {
-            return Ok(());
-        }
-        // Tabs stay tabs, so that the caret stands under its place.
-        let lead = self.source.chars().take(self.column as usize - 1);
-        let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        write!(f, "\n    {pad}^")
-    }
-}
-
-/// Everything wrong with a source, in the order of its lines; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(pub Vec<Diagnostic>);
-
-impl core::fmt::Display for Errors {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for (index, diagnostic) in self.0.iter().enumerate() {
-            if index != 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{diagnostic}")?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for Errors {}
-
 /// Assembles a text to an ELF relocatable object. Names and strings may be in any encoding that ASCII is a part of.
 ///
 /// # Errors
 /// Everything that is wrong with the source, up to a limit.
 pub fn assemble(source: impl AsRef<[u8]>, options: &Options) -> Result<Vec<u8>, Errors> {
     let mut assembler = Assembler::new(source.as_ref(), options);
+    assembler.begin();
+    assembler.finish().map(|(object, _)| object)
+}
+
+/// As [`assemble`], with a listing: each line of the source with its number, and the offset in its section and the
+/// bytes that it became. Bytes that a linker will fill in are as they are in the object.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_with_listing(source: impl AsRef<[u8]>, options: &Options) -> Result<(Vec<u8>, String), Errors> {
+    let mut assembler = Assembler::new(source.as_ref(), options);
+    assembler.listing = Some(Vec::new());
     assembler.begin();
     assembler.finish()
 }
@@ -175,6 +137,12 @@ pub(crate) struct Assembler<'o> {
     conditions: Vec<macros::Condition>,
     macros: FxHashMap<Vec<u8>, Rc<macros::Macro>>,
     macro_count: u64,
+    /// `.altmacro`
+    alternate: bool,
+    /// Labels of `LOCAL` so far.
+    local_count: u64,
+    /// There are symbols that are other names of registers.
+    has_aliases: bool,
     memo: memo::Memo,
     /// Names of symbols and macros read so far: what a statement means depends on them.
     names_read: u64,
@@ -188,6 +156,8 @@ pub(crate) struct Assembler<'o> {
     files: Vec<Vec<u8>>,
     idents: bool,
     symvers: Vec<(SymbolId, Vec<u8>)>,
+    /// What each statement became, where somebody wants to see it.
+    listing: Option<Vec<listing::Span>>,
 }
 
 impl<'o> Assembler<'o> {
@@ -225,6 +195,9 @@ impl<'o> Assembler<'o> {
             conditions: Vec::new(),
             macros: FxHashMap::default(),
             macro_count: 0,
+            alternate: false,
+            local_count: 0,
+            has_aliases: false,
             memo: memo::Memo::new(),
             names_read: 0,
             known_len: 0,
@@ -235,6 +208,7 @@ impl<'o> Assembler<'o> {
             files: Vec::new(),
             idents: false,
             symvers: Vec::new(),
+            listing: None,
         }
     }
 
@@ -298,6 +272,12 @@ impl<'o> Assembler<'o> {
     /// One statement; an instruction that has been seen before is not read again.
     #[inline]
     fn remembered_statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
+        if self.listing.is_some() {
+            let from = self.listed_from();
+            self.statement(cursor)?;
+            self.listed_to(from);
+            return Ok(());
+        }
         let first = cursor.peek();
         if first == b'.' || !starts_name(first) {
             return self.statement(cursor);
@@ -529,6 +509,11 @@ impl<'o> Assembler<'o> {
         if value.plus == id || value.minus == id {
             return fail("a symbol cannot be set to itself");
         }
+        if let Some(reg) = self.as_register(&value) {
+            self.has_aliases = true;
+            self.unit.symbols.get_mut(id).place = Place::Register(reg);
+            return Ok(());
+        }
         let symbol = self.unit.symbols.get_mut(id);
         match symbol.place {
             Place::Label { .. } => return fail("this symbol is a label already"),
@@ -546,7 +531,7 @@ impl<'o> Assembler<'o> {
     }
 
     /// Everything is read: sizes, bytes, relocations, the object.
-    fn finish(mut self) -> Result<Vec<u8>, Errors> {
+    fn finish(mut self) -> Result<(Vec<u8>, String), Errors> {
         for (number, id, line) in core::mem::take(&mut self.pending_numeric) {
             if !self.unit.symbols.get(id).is_defined() {
                 self.report_line(line, &alloc::format!("there is no label {number} behind this"));
@@ -570,11 +555,18 @@ impl<'o> Assembler<'o> {
         self.problems()?;
         let images = self.unit.images();
         self.problems()?;
+        let listing = match self.listing {
+            Some(_) => self.listing_text(&images),
+            None => String::new(),
+        };
         let written = crate::elf_writer::write(&mut self.unit, images, &self.files);
-        written.map_err(|problems| {
-            self.unit.problems = problems;
-            self.problems().err().unwrap_or(Errors(Vec::new()))
-        })
+        match written {
+            Ok(object) => Ok((object, listing)),
+            Err(problems) => {
+                self.unit.problems = problems;
+                Err(self.problems().err().unwrap_or(Errors(Vec::new())))
+            }
+        }
     }
 
     /// An undefined symbol with the name of a section is the section.

@@ -8,7 +8,7 @@ use object::{
     SymbolSection,
 };
 
-type File<'a> = ElfFile64<'a, Endianness>;
+pub(crate) type File<'a> = ElfFile64<'a, Endianness>;
 
 /// The most lines that are shown of one difference and side.
 const SHOWN: usize = 4;
@@ -16,7 +16,6 @@ const SHOWN: usize = 4;
 /// What there is to say about a section.
 pub(crate) struct Section<'a> {
     header: String,
-    pub(crate) flags: u64,
     pub(crate) bytes: &'a [u8],
     pub(crate) relocs: BTreeSet<Reloc<'a>>,
 }
@@ -83,7 +82,6 @@ pub(crate) fn sections<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> 
         });
         let section = Section {
             header,
-            flags: sh_flags.0,
             bytes: section.data().expect("data"),
             relocs: relocs.collect(),
         };
@@ -128,41 +126,25 @@ pub(crate) fn symbols<'a>(file: &'a File<'a>) -> BTreeSet<String> {
 
 /// The groups: signature, flag word, members.
 fn groups<'a>(file: &'a File<'a>) -> BTreeSet<String> {
-    file.comdats_and_groups()
-}
-
-/// Section groups, COMDAT or not.
-trait Groups {
-    fn comdats_and_groups(&self) -> BTreeSet<String>;
-}
-
-impl Groups for File<'_> {
-    fn comdats_and_groups(&self) -> BTreeSet<String> {
-        let mut groups = BTreeSet::new();
-        for section in self.sections().filter(|section| section.name() == Ok(".group")) {
-            let info = section.elf_section_header().sh_info.get(Endianness::Little);
-            let signature = self
-                .symbol_by_index(object::SymbolIndex(info as usize))
-                .expect("a symbol");
-            let words: Vec<u32> = section
-                .data()
-                .expect("data")
-                .chunks_exact(4)
-                .map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")))
-                .collect();
-            let members: BTreeSet<&str> = words[1..]
-                .iter()
-                .map(|&index| {
-                    self.section_by_index(object::SectionIndex(index as usize))
-                        .expect("a section")
-                        .name()
-                        .expect("a name")
-                })
-                .collect();
-            groups.insert(format!("{} {:#x} {members:?}", target(self, &signature), words[0]));
-        }
-        groups
+    let mut groups = BTreeSet::new();
+    for section in file.sections().filter(|section| section.name() == Ok(".group")) {
+        let info = section.elf_section_header().sh_info.get(Endianness::Little);
+        let signature = file.symbol_by_index(object::SymbolIndex(info as usize));
+        let signature = target(file, &signature.expect("a symbol"));
+        let words: Vec<u32> = section
+            .data()
+            .expect("data")
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")))
+            .collect();
+        let member = |&index: &u32| {
+            let section = file.section_by_index(object::SectionIndex(index as usize));
+            section.expect("a section").name().expect("a name").to_owned()
+        };
+        let members: BTreeSet<String> = words[1..].iter().map(member).collect();
+        groups.insert(format!("{signature} {:#x} {members:?}", words[0]));
     }
+    groups
 }
 
 pub(crate) fn parse(data: &[u8]) -> File<'_> {
@@ -204,7 +186,7 @@ fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut V
         let text = |set: &BTreeSet<Reloc<'_>>, other: &BTreeSet<Reloc<'_>>| {
             let only = set.difference(other).take(SHOWN);
             only.map(|r| format!("{:#x}: type {} {} {:+#x}", r.offset, r.kind, r.target, r.addend))
-                .collect()
+                .collect::<Vec<_>>()
         };
         show(
             &format!("{name} relocations"),
@@ -215,14 +197,15 @@ fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut V
     }
 }
 
-fn set_differences(what: &str, a: &BTreeSet<String>, b: &BTreeSet<String>, out: &mut Vec<String>) {
+pub(crate) fn set_differences(what: &str, a: &BTreeSet<String>, b: &BTreeSet<String>, out: &mut Vec<String>) {
     if a != b {
-        let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(SHOWN).cloned().collect();
+        let only =
+            |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(SHOWN).cloned().collect::<Vec<_>>();
         show(what, &only(a, b), &only(b, a), out);
     }
 }
 
-fn show(what: &str, ours: &Vec<String>, theirs: &Vec<String>, out: &mut Vec<String>) {
+fn show(what: &str, ours: &[String], theirs: &[String], out: &mut Vec<String>) {
     out.push(format!("{what}:"));
     out.extend(ours.iter().map(|line| format!("  ours   {line}")));
     out.extend(theirs.iter().map(|line| format!("  theirs {line}")));

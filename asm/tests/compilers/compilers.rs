@@ -32,6 +32,8 @@ use sources::Source;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    // Line tables name the working directory, and the references are kept.
+    std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("this package's folder");
     match trials() {
         Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
         Err(problem) => {

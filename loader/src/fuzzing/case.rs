@@ -4,8 +4,11 @@ use super::choices::{Choices, entropy};
 use super::generate;
 use super::plan::ObjectPlan;
 use super::write::write_archive;
+use crate::error::MemoryError;
 use crate::input::Input;
-use crate::resolver::{Request, Resolver, Target};
+use crate::memory::{Memory, Window};
+use crate::own::{Own, OwnKind, Rebind};
+use crate::resolver::{CopyRule, Request, Resolver, Target, TargetKind};
 
 /// What a generated case may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +126,61 @@ impl Resolver for Externals<'_> {
     fn external(&mut self, request: Request<'_>) -> Option<Target> {
         let found = self.0.iter().find(|external| external.name.as_bytes() == request.name);
         found.map(|external| external.target)
+    }
+}
+
+/// The same, and sends references to own definitions elsewhere, each time in the same way: to stubs, to storage that
+/// exists, or where they went before.
+#[derive(Debug)]
+pub(super) struct Rebinding<'a>(pub(super) Externals<'a>, pub(super) u64);
+
+impl Rebinding<'_> {
+    fn choice(name: &[u8]) -> u64 {
+        name.iter()
+            .fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
+    }
+
+    /// In reach of the image, or not.
+    fn address(&self, name: &[u8]) -> u64 {
+        let choice = Rebinding::choice(name);
+        let distance = if choice.is_multiple_of(5) { 5 << 30 } else { 1 << 28 };
+        self.1.wrapping_add(distance).wrapping_add(choice % 4096 * 16)
+    }
+}
+
+impl Resolver for Rebinding<'_> {
+    fn earlier(&mut self, name: &[u8]) -> Option<Target> {
+        self.0.earlier(name)
+    }
+
+    fn external(&mut self, request: Request<'_>) -> Option<Target> {
+        self.0.external(request)
+    }
+
+    fn rebinds(&self) -> bool {
+        true
+    }
+
+    fn rebind(&mut self, definitions: &[Own<'_>]) -> Vec<Rebind> {
+        let answer = |own: &Own<'_>| match (own.kind, Rebinding::choice(own.name) % 3) {
+            (OwnKind::Function, 0) => Rebind::Stub,
+            (OwnKind::Function, 1) => Rebind::To(Target {
+                address: self.address(own.name),
+                size: own.size,
+                kind: TargetKind::Function,
+            }),
+            (OwnKind::Variable | OwnKind::Constant, 0) => Rebind::To(Target {
+                address: self.address(own.name),
+                size: own.size,
+                kind: TargetKind::Data(CopyRule::Stale),
+            }),
+            _ => Rebind::Own,
+        };
+        definitions.iter().map(answer).collect()
+    }
+
+    fn stub(&mut self, name: &[u8], _window: Window, _memory: &mut dyn Memory) -> Result<u64, MemoryError> {
+        Ok(self.address(name))
     }
 }
 

@@ -4,57 +4,15 @@ use object::elf;
 
 use super::case::{Case, External, Scope};
 use super::choices::Choices;
+use super::kinds::{
+    BEFORE_FIELD, CELL_BYTES, FIRST_TLS_KIND, GOT, INSTRUCTIONS, KINDS, LINKER_NAMES, PROBE, PROGRAM_INSTRUCTIONS,
+    PROGRAM_KINDS, shape,
+};
 use super::plan::{
-    CODE, CONSTANT, GroupPlan, LARGE, ObjectPlan, RelocationPlan, RelocationTable, SectionPlan, SymbolPlan,
-    SymbolPlanPlace, THREAD_LOCAL, VARIABLE,
+    CODE, GroupPlan, ObjectPlan, RelocationPlan, RelocationTable, SectionPlan, SymbolPlan, SymbolPlanPlace, VARIABLE,
 };
 use crate::relocation::{Formula, Need, ROWS, Row};
 use crate::resolver::{CopyRule, Target, TargetKind};
-
-/// Bytes that each relocation has for itself: its field, and an instruction before it.
-const CELL_BYTES: u64 = 24;
-/// The field is at least so far into its cell.
-const BEFORE_FIELD: u64 = 8;
-/// The name of the symbol by which a case finds its global offset table.
-pub(super) const GOT: &str = "_GLOBAL_OFFSET_TABLE_";
-/// The section, of the first object, whose first word is the address of the global offset table.
-pub(super) const PROBE: &str = ".data.probe";
-
-/// Section names, `#` for a number, with type and flags.
-const KINDS: [(&str, elf::SectionType, u64); 12] = [
-    (".text.#", elf::SHT_PROGBITS, CODE),
-    (".data.#", elf::SHT_PROGBITS, VARIABLE),
-    (".text.hot.#", elf::SHT_PROGBITS, CODE),
-    (".rodata.#", elf::SHT_PROGBITS, CONSTANT),
-    (".bss.#", elf::SHT_NOBITS, VARIABLE),
-    (".data.rel.ro.#", elf::SHT_PROGBITS, VARIABLE),
-    (".note.#", elf::SHT_PROGBITS, 0),
-    // Those from here on are for some scopes only.
-    (".ldata.#", elf::SHT_PROGBITS, VARIABLE | LARGE),
-    (".lbss.#", elf::SHT_NOBITS, VARIABLE | LARGE),
-    ("list#", elf::SHT_PROGBITS, VARIABLE),
-    (".tdata.#", elf::SHT_PROGBITS, THREAD_LOCAL),
-    (".tbss.#", elf::SHT_NOBITS, THREAD_LOCAL),
-];
-const PROGRAM_KINDS: usize = 7;
-const FIRST_TLS_KIND: usize = 10;
-
-/// Instructions before a relaxable field, with their relocation type: the last bytes of the cell before the field.
-const INSTRUCTIONS: [(&[u8], u32); 12] = [
-    (&[0x48, 0x8b, 0x05], 42),       // mov foo@GOTPCREL(%rip), %rax
-    (&[0xff, 0x15], 41),             // call *foo@GOTPCREL(%rip)
-    (&[0xff, 0x25], 41),             // jmp *foo@GOTPCREL(%rip)
-    (&[0x4c, 0x8b, 0x3d], 42),       // mov ..., %r15
-    (&[0x8b, 0x1d], 41),             // mov ..., %ebx
-    (&[0x48, 0x03, 0x05], 42),       // add ..., %rax
-    (&[0x48, 0x85, 0x0d], 42),       // test %rcx, ...
-    (&[0x48, 0x3b, 0x15], 42),       // cmp ..., %rdx
-    (&[0x44, 0x8b, 0x05], 42),       // mov ..., %r8d
-    (&[0xff, 0x35], 41),             // push foo@GOTPCREL(%rip)
-    (&[0x48, 0xff, 0x15], 42),       // rex.W call *
-    (&[0x66, 0x48, 0xff, 0x15], 42), // the padded call to __tls_get_addr
-];
-const PROGRAM_INSTRUCTIONS: usize = 9;
 
 pub(super) fn case(choices: &mut Choices<'_>, scope: Scope, prefix: &str, base: u64) -> Case {
     let objects = 1 + choices.below(3);
@@ -65,7 +23,6 @@ pub(super) fn case(choices: &mut Choices<'_>, scope: Scope, prefix: &str, base: 
         base,
         taken: Vec::new(),
         archived: false,
-        commons: true,
     };
     let externals = generator.externals(choices);
     let object = |archived: bool, index: u64, generator: &mut Generator<'_>, choices: &mut Choices<'_>| {
@@ -105,8 +62,6 @@ struct Generator<'a> {
     taken: Vec<(String, bool)>,
     /// Members of the archive have names of their own, so that their order does not matter.
     archived: bool,
-    /// Whether there may be a common symbol yet.
-    commons: bool,
 }
 
 impl Generator<'_> {
@@ -194,7 +149,8 @@ impl Generator<'_> {
             if object.sections.iter().any(|section| section.name == name) {
                 continue;
             }
-            let section = self.section(choices, name, kind, flags);
+            let mut section = self.section(choices, name, kind, flags);
+            shape(&mut section);
             object.sections.push(section);
         }
         self.group(choices, &mut object, index);
@@ -316,6 +272,12 @@ impl Generator<'_> {
                 _ => *choices.pick(&[elf::STV_DEFAULT, elf::STV_DEFAULT, elf::STV_HIDDEN, elf::STV_PROTECTED]),
             };
             let (letter, pool) = if tls { ('t', 'u') } else { ('f', 'w') };
+            // Tentative definitions elsewhere, too.
+            let pool = if self.scope == Scope::Anything && !tls && choices.once_in(5) {
+                'c'
+            } else {
+                pool
+            };
             let shared = format!("{}{pool}{}", self.prefix, choices.below(4));
             let ifunc = code && self.scope != Scope::Library && choices.once_in(8);
             let letter = if ifunc { 'i' } else { letter };
@@ -360,7 +322,7 @@ impl Generator<'_> {
             object.symbols.push(symbol);
         }
         let pools = if self.scope == Scope::Program { 1 } else { 3 };
-        if self.commons && !self.archived && choices.once_in(2) {
+        if !self.archived && choices.once_in(2) {
             let pool = choices.below(pools);
             // Of tentative definitions in both models the stricter one counts; other linkers do not merge them.
             let large = pool == 2;
@@ -377,8 +339,10 @@ impl Generator<'_> {
                 binding: elf::STB_GLOBAL,
                 visibility: elf::STV_DEFAULT,
             };
-            self.taken.push((symbol.name.clone(), false));
-            object.symbols.push(symbol);
+            if object.symbols.iter().all(|other| other.name != symbol.name) {
+                self.taken.push((symbol.name.clone(), false));
+                object.symbols.push(symbol);
+            }
         }
     }
 
@@ -431,6 +395,9 @@ impl Generator<'_> {
                 let name = ["__start_list0", "__stop_list0", "__start_list1"][choices.below(3) as usize];
                 wanted.push((name.to_owned(), false, true));
             }
+            if self.scope == Scope::Anything && choices.once_in(4) {
+                wanted.push(((*choices.pick(&LINKER_NAMES)).to_owned(), false, false));
+            }
             for (name, tls, weak) in wanted {
                 if object.symbols.iter().all(|symbol| symbol.name != name) {
                     object.symbols.push(self.undefined(name, tls, weak));
@@ -477,7 +444,9 @@ impl Generator<'_> {
         for _ in 0..ATTEMPTS {
             let row = &ROWS[choices.below(ROWS.len() as u64) as usize];
             let symbol = choices.below(object.symbols.len() as u64) as usize;
-            if !self.suits(row, object, symbol, at) {
+            // Now and then a section refers to what may be discarded with a group.
+            let careless = self.scope == Scope::Anything && choices.once_in(40);
+            if !self.suits(row, object, symbol, at, careless) {
                 continue;
             }
             let relaxable = row.need == Need::RelaxableGot;
@@ -527,7 +496,7 @@ impl Generator<'_> {
     }
 
     /// Whether a relocation of that type against that symbol makes sense in a section.
-    fn suits(&self, row: &Row, object: &ObjectPlan, symbol: usize, at: usize) -> bool {
+    fn suits(&self, row: &Row, object: &ObjectPlan, symbol: usize, at: usize, careless: bool) -> bool {
         let symbol = &object.symbols[symbol];
         let home = match symbol.place {
             SymbolPlanPlace::Section(home) => Some(home),
@@ -541,7 +510,7 @@ impl Generator<'_> {
         // A local symbol of a group is known inside of it only.
         let reachable = symbol.is_global() || home.is_none_or(|home| !grouped(home) || (grouped(at) && grouped(home)));
         let loaded = home.is_none_or(|home| object.sections[home].is_allocated());
-        if row.dynamic_only || !reachable || !loaded || symbol.name == GOT {
+        if row.dynamic_only || !(reachable || careless) || !loaded || symbol.name == GOT {
             return false;
         }
         let wants_tls = row.need.is_tls() || row.number == 35;

@@ -70,8 +70,10 @@
 
 mod case;
 mod choices;
+mod contents;
 mod expect;
 mod generate;
+mod kinds;
 mod memory;
 mod model;
 mod ours;

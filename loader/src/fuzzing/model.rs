@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use object::elf;
 
 use super::case::Case;
-use super::generate::GOT;
+use super::kinds::{GOT, LINKER_NAMES};
 use super::plan::{RelocationPlan, SymbolPlan, SymbolPlanPlace};
 use crate::relocation::{Need, Row};
 use crate::resolver::Target;
@@ -27,6 +27,8 @@ pub(super) enum Bound<'a> {
     /// The start or the end of all sections of a name.
     Bounds(&'a str, bool),
     Got,
+    /// What the linker defines under that name.
+    Linker(&'a str),
     /// A weak reference that nothing defines.
     Nothing,
 }
@@ -186,6 +188,9 @@ impl<'a> Model<'a> {
         if name == GOT {
             return Some(Bound::Got);
         }
+        if LINKER_NAMES.contains(&name) {
+            return Some(Bound::Linker(name));
+        }
         if let Some(external) = self.case.externals.iter().find(|external| external.name == name) {
             return Some(Bound::External(external.target));
         }
@@ -243,5 +248,16 @@ impl<'a> Model<'a> {
     pub(super) fn near_references(&self) -> HashSet<&'a str> {
         let near = self.sites().filter(|site| site.row.need == Need::NearAddress);
         near.map(|site| site.symbol.name.as_str()).collect()
+    }
+
+    /// Whether a symbol is in a section that went with its group.
+    pub(super) fn is_discarded(&self, bound: &Bound<'_>) -> bool {
+        match bound {
+            Bound::Section(object, symbol) => match symbol.place {
+                SymbolPlanPlace::Section(at) => self.discarded.contains(&(*object, at)),
+                SymbolPlanPlace::Index(_) => false,
+            },
+            _ => false,
+        }
     }
 }

@@ -5,17 +5,17 @@ use std::collections::{HashMap, HashSet};
 use object::elf;
 
 use super::case::{Case, Externals};
-use super::generate::{GOT, PROBE};
+use super::kinds::{GOT, PROBE, array_priority};
 use super::memory::{CheckedMemory, DESCRIPTORS};
 use super::model::{Bound, Model, Site};
 use super::plan::{SymbolPlan, SymbolPlanPlace};
 use super::reference;
 use super::view::{LinkedSite, Meaning, View, meaning};
 use crate::error::Result;
-use crate::image::{Detail, Image};
+use crate::image::{Detail, FunctionArray, Image};
 use crate::limits::Limits;
 use crate::link::{Options, link};
-use crate::memory::PAGE_BYTES;
+use crate::memory::{PAGE_BYTES, SegmentKind, SegmentSize};
 use crate::object::SHN_X86_64_LCOMMON;
 use crate::relocation::{Formula, Need, Values};
 use crate::resolver::{CopyRule, TargetKind};
@@ -51,7 +51,7 @@ pub(super) struct Ours<'a> {
     pub(super) image: Image,
     /// The addresses of sections, by object and section of the case.
     pub(super) sections: HashMap<(usize, usize), u64>,
-    symbols: HashMap<String, u64>,
+    pub(super) symbols: HashMap<String, u64>,
     near: HashSet<&'a str>,
     got: u64,
     /// The addresses of copied variables.
@@ -178,7 +178,7 @@ impl<'a> Ours<'a> {
     }
 
     /// What one's definition is: its address, or its offset in the thread-local block.
-    fn definition(&self, bound: &Bound<'_>, name: &str) -> u64 {
+    pub(super) fn definition(&self, bound: &Bound<'_>, name: &str) -> u64 {
         match *bound {
             Bound::Section(object, symbol) => {
                 let SymbolPlanPlace::Section(at) = symbol.place else {
@@ -209,12 +209,76 @@ impl<'a> Ours<'a> {
                 .unwrap_or(0)
             }
             Bound::Got => self.got,
+            Bound::Linker(name) => self.linker_symbol(name),
             Bound::Nothing => 0,
         }
     }
 
+    /// Start and sizes of a segment; an empty one stands where its neighbours meet.
+    fn segment(&self, segment: SegmentKind) -> (u64, SegmentSize) {
+        let placement = &self.image.placement;
+        let size = |index: usize| placement.sizes[index];
+        let index = segment as usize;
+        let before = (0..index).rev().find(|other| size(*other).total_bytes > 0);
+        let after = (index..4).find(|other| size(*other).total_bytes > 0);
+        let start = match (before, after) {
+            (_, Some(after)) if after == index => placement.addresses[index],
+            (Some(before), _) => placement.addresses[before] + size(before).total_bytes,
+            (None, after) => after.map_or(0, |after| placement.addresses[after]),
+        };
+        (start, size(index))
+    }
+
+    fn linker_symbol(&self, name: &str) -> u64 {
+        let (code, code_size) = self.segment(SegmentKind::Code);
+        let (data, data_size) = self.segment(SegmentKind::Data);
+        let (constants, _) = self.segment(SegmentKind::ReadOnly);
+        let bounds = |start: bool| {
+            let arrays = self.arrays(start);
+            let first = arrays.iter().map(|array| array.address).min();
+            let last = arrays.iter().map(|array| array.address + array.count * 8).max();
+            (first.unwrap_or(constants), last.unwrap_or(constants))
+        };
+        match name {
+            "__dso_handle" => self.image.dso_handle.unwrap_or(0),
+            "__executable_start" => code,
+            "etext" => code + code_size.total_bytes,
+            "data_start" => data,
+            "__bss_start" => data + data_size.filled_bytes,
+            "_end" => data + data_size.total_bytes,
+            "__init_array_start" => bounds(true).0,
+            "__init_array_end" => bounds(true).1,
+            "__fini_array_start" => bounds(false).0,
+            "__fini_array_end" => bounds(false).1,
+            _ => constants,
+        }
+    }
+
+    /// The arrays of functions to run at the start, or at the end, in order.
+    pub(super) fn arrays(&self, start: bool) -> Vec<FunctionArray> {
+        let mut arrays = Vec::new();
+        for (object, at) in self.model.sections() {
+            let section = &self.model.case.object(object).sections[at];
+            if let Some((kind, priority)) = array_priority(&section.name)
+                && kind == start
+            {
+                let address = self.sections.get(&(object, at)).copied().unwrap_or(0);
+                arrays.push((
+                    priority,
+                    FunctionArray {
+                        address,
+                        count: section.size / 8,
+                        backwards: section.name.starts_with(".ctors"),
+                    },
+                ));
+            }
+        }
+        arrays.sort_by_key(|(priority, _)| *priority);
+        arrays.into_iter().map(|(_, array)| array).collect()
+    }
+
     /// Whether a name has its PLT entry for an address: an IFUNC, and a function out of reach of code that needs it near.
-    fn canonical_plt(&self, bound: &Bound<'_>, symbol: &SymbolPlan) -> bool {
+    pub(super) fn canonical_plt(&self, bound: &Bound<'_>, symbol: &SymbolPlan) -> bool {
         match bound {
             Bound::Section(_, definition) => definition.kind == elf::STT_GNU_IFUNC,
             Bound::External(target) => {
@@ -230,12 +294,16 @@ impl<'a> Ours<'a> {
             && self.near.contains(symbol.name.as_str())
     }
 
-    /// Why the link has to fail although each value fits, if it has to.
-    pub(super) fn refusal(model: &Model<'_>, far: impl Fn(u64) -> bool) -> Option<&'static str> {
+    /// Why the link has to fail although each value fits.
+    pub(super) fn refusals(model: &Model<'_>, far: impl Fn(u64) -> bool) -> Vec<&'static str> {
         let near = model.near_references();
-        model.sites().find_map(|site| {
-            let Bound::External(target) = model.bound(site.object, site.symbol) else {
-                return None;
+        let refusals = model.sites().filter_map(|site| {
+            let target = match model.bound(site.object, site.symbol) {
+                Bound::External(target) => target,
+                bound => {
+                    let discarded = model.is_discarded(&bound) && !is_tolerant(model, &site);
+                    return discarded.then_some("discarded with its group");
+                }
             };
             match target.kind {
                 TargetKind::Data(CopyRule::Stale)
@@ -248,7 +316,8 @@ impl<'a> Ours<'a> {
                 }
                 _ => None,
             }
-        })
+        });
+        refusals.collect()
     }
 
     /// What the field at a site should mean.
@@ -256,7 +325,8 @@ impl<'a> Ours<'a> {
         let (row, symbol) = (site.row, site.symbol);
         let bound = self.model.bound(site.object, symbol);
         let definition = self.definition(&bound, &symbol.name);
-        if row.width == 0 {
+        // The unwinder skips a record whose function starts at 0.
+        if row.width == 0 || self.model.is_discarded(&bound) {
             return Meaning::Field(0);
         }
         if row.need.is_tls() {
@@ -382,68 +452,6 @@ impl<'a> Ours<'a> {
         type_allows && site.relocation.addend == -4 && form && reached && !large
     }
 
-    /// What is wrong with the addresses of sections and symbols.
-    pub(super) fn misplaced(&self) -> Option<String> {
-        let case = self.model.case;
-        let expected: HashSet<_> = self.model.sections().collect();
-        let placed: HashSet<_> = self.sections.keys().copied().collect();
-        if expected != placed {
-            return Some(format!("sections {placed:?} are placed, not {expected:?}"));
-        }
-        let mut ranges: Vec<(u64, u64, String)> = Vec::new();
-        for ((object, at), address) in &self.sections {
-            let plan = &case.object(*object).sections[*at];
-            if plan.is_tls() && plan.is_nobits() {
-                continue; // in each thread's block only
-            }
-            if address % plan.align != 0 {
-                return Some(format!(
-                    "{} of object {object} at {address:#x} is not aligned",
-                    plan.name
-                ));
-            }
-            ranges.push((*address, address + plan.size, plan.name.clone()));
-        }
-        for (name, bound) in &self.model.globals {
-            let address = self.symbols.get(*name).copied();
-            match bound {
-                Bound::Common { size, align, .. } => {
-                    let Some(address) = address else {
-                        return Some(format!("the image does not define {name}"));
-                    };
-                    if address % align.max(&1) != 0 {
-                        return Some(format!("{name} at {address:#x} is not aligned"));
-                    }
-                    ranges.push((address, address + size, (*name).to_owned()));
-                }
-                Bound::Section(object, symbol) => {
-                    let SymbolPlanPlace::Section(at) = symbol.place else {
-                        continue;
-                    };
-                    if !case.object(*object).sections[at].is_allocated() {
-                        continue;
-                    }
-                    let expected = if self.canonical_plt(bound, symbol) {
-                        None
-                    } else {
-                        Some(self.definition(bound, name))
-                    };
-                    if address.is_none() || (expected.is_some() && address != expected) {
-                        return Some(format!("{name} is at {address:x?}, not at {expected:x?}"));
-                    }
-                }
-                _ => {}
-            }
-        }
-        let tables = self.image.sections.iter().filter(|section| section.object.is_none());
-        ranges.extend(tables.map(|table| (table.address, table.address + table.size, table.name.to_string())));
-        ranges.sort();
-        let overlap = ranges
-            .windows(2)
-            .find(|pair| pair[0].1 > pair[1].0 && pair[0].0 < pair[0].1 && pair[1].0 < pair[1].1);
-        overlap.map(|pair| format!("{:x?} and {:x?} overlap", pair[0], pair[1]))
-    }
-
     /// Names and addresses of tentative definitions.
     pub(super) fn commons(&self) -> impl Iterator<Item = (&'a str, u64)> + '_ {
         let commons = self
@@ -452,34 +460,6 @@ impl<'a> Ours<'a> {
             .iter()
             .filter(|(_, bound)| matches!(bound, Bound::Common { .. }));
         commons.filter_map(|(name, _)| Some((*name, *self.symbols.get(*name)?)))
-    }
-
-    /// A byte of a section that no relocation covers and that is not the object's.
-    pub(super) fn changed_byte(&self) -> Option<String> {
-        for place in self.model.sections() {
-            let plan = &self.model.case.object(place.0).sections[place.1];
-            let Some(&start) = self.sections.get(&place) else {
-                continue;
-            };
-            if plan.is_nobits() {
-                continue;
-            }
-            let Some(linked) = self.memory.read_image(start, plan.contents.len()) else {
-                return Some(format!("{} is not among the contents", plan.name));
-            };
-            let mut free = vec![true; plan.contents.len()];
-            for site in self.model.sites().filter(|site| (site.object, site.section) == place) {
-                // What the instruction before a relaxable field became, `meaning` has judged.
-                let before = if site.row.need == Need::RelaxableGot { 2 } else { 0 };
-                let at = site.relocation.offset as usize;
-                free[at - before..at + usize::from(site.row.width)].fill(false);
-            }
-            let differs = |at: &usize| free[*at] && linked[*at] != plan.contents[*at];
-            if let Some(at) = (0..free.len()).find(differs) {
-                return Some(format!("{}+{at:#x} of object {} was changed", plan.name, place.0));
-            }
-        }
-        None
     }
 
     /// A symbol whose references the aim of addends may rely on.
@@ -547,6 +527,11 @@ impl View for Ours<'_> {
                 .map_or(Meaning::Odd("no slot".into()), Meaning::Address),
         }
     }
+}
+
+/// Whether a section may refer to what is discarded.
+fn is_tolerant(model: &Model<'_>, site: &Site<'_>) -> bool {
+    model.case.object(site.object).sections[site.section].name == ".eh_frame"
 }
 
 fn size(bound: &Bound<'_>) -> u64 {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use super::case::{Case, Scope};
 use super::choices::{Choices, entropy};
-use super::generate::GOT;
+use super::kinds::GOT;
 use super::model::{Model, Site};
 use super::ours::{Ours, link_case};
 use super::plan::RelocationTable;

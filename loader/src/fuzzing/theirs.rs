@@ -56,7 +56,7 @@ impl<'data> Theirs<'data> {
             .filter_map(|s| Some((s.name().ok()?, s.address())))
             .collect();
         // lld does not put the symbol into its table, but its place is the start of that section.
-        let got = symbols.get(super::generate::GOT).copied().unwrap_or(start);
+        let got = symbols.get(super::kinds::GOT).copied().unwrap_or(start);
         Ok(Theirs {
             sections,
             plts,

@@ -81,8 +81,19 @@ impl Program {
 
     /// Sends a line and gives the answer.
     pub(crate) fn ask(&mut self, line: &str) -> String {
+        self.send(line);
+        self.answer()
+    }
+
+    pub(crate) fn send(&mut self, line: &str) {
         let input = self.input.as_mut().expect("the program was not ended");
-        writeln!(input, "{line}").expect("the program lives");
+        // One write: the program may look at each byte.
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("the program lives");
+    }
+
+    pub(crate) fn answer(&mut self) -> String {
         let mut answer = String::new();
         self.output.read_line(&mut answer).expect("the program answers");
         assert!(!answer.is_empty(), "the program has ended: {:?}", self.child.try_wait());

@@ -13,12 +13,15 @@ pub type Runs<R> = unsafe extern "C" fn(extern "C-unwind" fn(*mut std::ffi::c_vo
 
 impl Leave {
     pub fn new() -> Self {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/leave.c");
         let library = concat!(env!("CARGO_TARGET_TMPDIR"), "/leave.so");
         let mut command = std::process::Command::new("gcc");
-        command.args(["-shared", "-fPIC", "-O1", "-pthread", "-ftls-model=initial-exec", source, "-o", library]);
-        let status = command.status().expect("gcc is needed for this test");
-        assert!(status.success(), "{command:?}");
+        command.args(["-shared", "-fPIC", "-O1", "-pthread", "-ftls-model=initial-exec"]);
+        command.args(["-x", "c", "-", "-o", library]).stdin(std::process::Stdio::piped());
+        let mut gcc = command.spawn().expect("gcc is needed for this test");
+        let mut source = gcc.stdin.take().unwrap();
+        std::io::Write::write_all(&mut source, include_bytes!("leave.c")).unwrap();
+        drop(source);
+        assert!(gcc.wait().unwrap().success(), "{command:?}");
         let library = std::ffi::CString::new(library).unwrap();
         // SAFETY: the library has no constructors.
         let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW) };

@@ -1,0 +1,58 @@
+//! What is wrong with a source.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// One thing wrong with the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1; 0 where only the line is known.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// The line itself.
+    pub source: String,
+}
+
+impl core::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}:{}:", self.file, self.line)?;
+        if self.column != 0 {
+            write!(f, "{}:", self.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        if self.source.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n    {}", self.source)?;
+        if self.column == 0 {
+            return Ok(());
+        }
+        // Tabs stay tabs, so that the caret stands under its place.
+        let lead = self.source.chars().take(self.column as usize - 1);
+        let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        write!(f, "\n    {pad}^")
+    }
+}
+
+/// Everything wrong with a source, in the order of its lines; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(pub Vec<Diagnostic>);
+
+impl core::fmt::Display for Errors {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            if index != 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for Errors {}

@@ -1,0 +1,343 @@
+//! Linking a patch for the target, and making its frames known to the unwinder.
+
+use std::collections::{BTreeSet, HashMap};
+
+use restub_loader::{Detail, Image, Input, SegmentKind, Target};
+
+use crate::arena::{Arena, Space, TABLE_ENTRIES};
+use crate::bind::{Binder, PatchSymbol, function};
+use crate::counterpart::Matched;
+use crate::entry::{self, long_jump};
+use crate::error::{Error, Refusal, Result};
+use crate::image_memory::ImageMemory;
+use crate::module::Module;
+use crate::plan::{Planner, Replacement};
+use crate::registry::PatchRecord;
+use crate::retarget::{Alias, PatchObject};
+use crate::unwind;
+
+/// A patch that is linked.
+pub(crate) struct Linked {
+    pub(crate) image: Image,
+    /// Where each replacement is, in the order of the replacements, with its size.
+    pub(crate) functions: Vec<(u64, u64)>,
+    pub(crate) segments: [(u64, u64); 4],
+    pub(crate) writes: Vec<(u64, Vec<u8>)>,
+    pub(crate) eh_frame: Vec<u8>,
+    pub(crate) depends: BTreeSet<u64>,
+    /// The record of the same patch, reverted, whose memory is used again.
+    pub(crate) again: Option<u64>,
+    pub(crate) space: Space,
+}
+
+impl<'s, 'a> Planner<'s, 'a> {
+    pub(crate) fn link<'m>(
+        &mut self,
+        objects: &[PatchObject<'_>],
+        home: usize,
+        matched: &Matched<'m>,
+        replacements: &[Replacement<'m>],
+        hash: &str,
+    ) -> Result<Linked> {
+        let retired = self
+            .registry
+            .patches
+            .iter()
+            .find(|patch| !patch.live && patch.quiet && patch.hash == hash);
+        if let Some(retired) = retired {
+            let fixed = retired.segments;
+            let again = retired.id;
+            let refusals = self.refusals.len();
+            if let Ok(linked) = self.link_at(objects, home, matched, replacements, Some(fixed), Some(again))
+                && self.is_there_already(&linked)
+            {
+                return Ok(linked);
+            }
+            self.refusals.truncate(refusals);
+        }
+        self.link_at(objects, home, matched, replacements, None, None)
+    }
+
+    /// Whether code and constants are in memory already as they would be written: somebody may still have their address.
+    fn is_there_already(&self, linked: &Linked) -> bool {
+        let fixed = |address: u64| (0..2).any(|index| linked.segments[index].0 == address);
+        let mut constant = linked.writes.iter().filter(|(address, _)| fixed(*address));
+        constant.all(|(address, bytes)| self.state.procfs.read_vec(*address, bytes.len()).as_ref() == Some(bytes))
+    }
+
+    fn link_at<'m>(
+        &mut self,
+        objects: &[PatchObject<'_>],
+        home: usize,
+        matched: &Matched<'m>,
+        replacements: &[Replacement<'m>],
+        fixed: Option<[(u64, u64); 4]>,
+        again: Option<u64>,
+    ) -> Result<Linked> {
+        let module = &self.state.modules[home];
+        let mut binder = self.binder(home);
+        let inputs = retargeted(module, objects, matched, replacements, &mut binder);
+        let fixed_at = fixed.map(|segments| segments.map(|(address, _)| address));
+        let mut memory = ImageMemory::new(self.state.procfs, self.space.clone(), module.range.clone(), fixed_at);
+        let options = restub_loader::Options {
+            detail: Detail::Full,
+            ..restub_loader::Options::default()
+        };
+        let image = restub_loader::link(&inputs, || &[], &mut binder, &mut memory, &options);
+        self.refusals.append(&mut binder.refusals);
+        let image = match image {
+            Ok(image) => image,
+            Err(error) => {
+                self.check_refusals()?;
+                return Err(error.into());
+            }
+        };
+        let (segments, mut writes) = segments(&image, &memory);
+        if fixed.is_some_and(|fixed| fixed != segments) {
+            return Err(Error::Link(
+                restub_loader::MemoryError::Refused("it was there with other sizes").into(),
+            ));
+        }
+        writes.append(&mut memory.initialized);
+        let eh_frame = image.eh_frame.map_or_else(Vec::new, |(address, size)| {
+            let constants = memory.bytes(SegmentKind::ReadOnly);
+            let start = (address - image.placement.addresses[1]) as usize;
+            constants.get(start..start + size as usize).unwrap_or_default().to_vec()
+        });
+        self.refuse_what_would_have_to_run(&image);
+        let functions = replacements.iter().map(|replacement| {
+            let definition = &objects[replacement.object].definitions[replacement.definition];
+            let section = image.sections.iter().find(|section| {
+                section.object == u32::try_from(replacement.object).ok()
+                    && section.index == u32::try_from(definition.section).ok()
+            });
+            (
+                section.map_or(0, |section| section.address + definition.value),
+                definition.size,
+            )
+        });
+        Ok(Linked {
+            functions: functions.collect(),
+            image,
+            segments,
+            writes,
+            eh_frame,
+            depends: binder.used,
+            again,
+            space: memory.space,
+        })
+    }
+
+    fn binder(&self, home: usize) -> Binder<'s> {
+        let state = self.state;
+        let mut earlier = HashMap::new();
+        for patch in self.registry.live() {
+            for symbol in &patch.symbols {
+                let target = if symbol.function {
+                    function(symbol.address, symbol.size)
+                } else {
+                    Target {
+                        address: symbol.address,
+                        size: symbol.size,
+                        kind: restub_loader::TargetKind::Data(restub_loader::CopyRule::Stale),
+                    }
+                };
+                earlier.insert(
+                    symbol.name.clone(),
+                    PatchSymbol {
+                        patch: patch.id,
+                        target,
+                    },
+                );
+            }
+        }
+        let originals = self
+            .registry
+            .slots
+            .iter()
+            .map(|slot| (slot.name.clone(), entry::original_in(slot.near)));
+        Binder {
+            procfs: state.procfs,
+            modules: &state.modules,
+            home,
+            aliases: HashMap::new(),
+            originals: originals.collect(),
+            earlier,
+            used: BTreeSet::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    fn refuse_what_would_have_to_run(&mut self, image: &Image) {
+        if !image.init.is_empty() || !image.preinit.is_empty() {
+            self.refuse(
+                "constructor",
+                image.objects.join(", "),
+                "it has constructors, which would have to run in the process; make what they set up static, or set it up \
+                 where it is first used"
+                    .into(),
+            );
+        }
+        if !image.ifuncs.is_empty() {
+            self.refuse(
+                "ifunc",
+                image.objects.join(", "),
+                "it defines an IFUNC, whose resolver would have to run in the process".into(),
+            );
+        }
+    }
+
+    /// Records for the unwinder, with the index of the first one; redirects the unwinder if that is still to be done.
+    pub(crate) fn unwind(&mut self, linked: &Linked) -> Result<(u64, Vec<unwind::Record>)> {
+        self.space = linked.space.clone();
+        self.arena.get_or_insert(self.space.arenas[0]);
+        if let Some(again) = linked.again.and_then(|id| self.registry.patch(id)) {
+            return Ok((again.unwind.0, Vec::new()));
+        }
+        let first = self.registry.unwind_entries;
+        let Some((address, _)) = linked.image.eh_frame else {
+            return Ok((first, Vec::new()));
+        };
+        let records = match unwind::records(&linked.eh_frame, address, linked.segments[0].0) {
+            Ok(records) => records,
+            Err(error) => {
+                self.refuse(
+                    "unwind",
+                    ".eh_frame".into(),
+                    format!("its unwind table makes no sense: {error}"),
+                );
+                return Ok((first, Vec::new()));
+            }
+        };
+        if first + records.len() as u64 > TABLE_ENTRIES {
+            self.refuse(
+                "unwind",
+                ".eh_frame".into(),
+                format!("more than {TABLE_ENTRIES} functions with unwind records"),
+            );
+            return Ok((first, Vec::new()));
+        }
+        self.redirect_unwinder()?;
+        self.registry.unwind_entries = first + records.len() as u64;
+        Ok((first, records))
+    }
+
+    fn redirect_unwinder(&mut self) -> Result<()> {
+        const FINDER_BYTES: u64 = 192;
+        let state = self.state;
+        let Some((module, symbol)) = unwind::finder(&state.modules) else {
+            self.notes
+                .push("the process has no unwinder, so nothing can be thrown through the patch".into());
+            return Ok(());
+        };
+        let before = self.refusals.len();
+        let Some(slot) = self.slot(module, symbol)? else {
+            let reasons = self.refusals.split_off(before);
+            self.notes.push(format!(
+                "exceptions and pthread_cancel cannot pass through the patch, since the unwinder cannot be redirected: {}",
+                reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            ));
+            return Ok(());
+        };
+        let arena = *self.arena.get_or_insert(self.space.arenas[0]);
+        if self.registry.unwind_slot == Some(slot) {
+            return Ok(());
+        }
+        let Some(address) = self.space.near_block(&arena_range(&arena), FINDER_BYTES) else {
+            self.refuse("space", unwind::FINDER.into(), "no room for code".into());
+            return Ok(());
+        };
+        let Some(record) = self.registry.slots.iter_mut().find(|record| record.slot == slot) else {
+            return Ok(());
+        };
+        let code = unwind::finder_code(arena.table(), entry::original_in(record.near));
+        self.writes.push((address, code));
+        // It is a version like any other, of a patch that has no name and stays.
+        let id = self.registry.next_id;
+        self.registry.next_id += 1;
+        record.stack.push((id, 1));
+        record.used_pads |= 0b10;
+        self.writes.push((arena.pad(slot, 1), long_jump(address)));
+        self.registry.unwind_slot = Some(slot);
+        self.registry.patches.push(PatchRecord {
+            id,
+            name: String::new(),
+            hash: String::new(),
+            files: Vec::new(),
+            time: crate::report::now(),
+            live: false,
+            quiet: false,
+            segments: [(address, FINDER_BYTES), (0, 0), (0, 0), (0, 0)],
+            functions: Vec::new(),
+            symbols: Vec::new(),
+            depends: Vec::new(),
+            unwind: (0, 0),
+            eh_frame: (0, 0),
+        });
+        Ok(())
+    }
+}
+
+/// The objects, with what the target has too bound to the target's.
+fn retargeted(
+    module: &Module,
+    objects: &[PatchObject<'_>],
+    matched: &Matched<'_>,
+    replacements: &[Replacement<'_>],
+    binder: &mut Binder<'_>,
+) -> Vec<Input<'static>> {
+    let mut names: Vec<HashMap<usize, Alias>> = vec![HashMap::new(); objects.len()];
+    let variables = matched
+        .variables
+        .iter()
+        .map(|found| (found.object, found.definition, found.symbol));
+    let functions = replacements
+        .iter()
+        .map(|found| (found.object, found.definition, found.symbol));
+    for (object, definition, symbol) in variables.chain(functions) {
+        let definition = &objects[object].definitions[definition];
+        let alias = format!("{}#{:x}", definition.name, symbol.address);
+        if let Some(target) = binder.target(module, symbol) {
+            binder.aliases.insert(alias.clone(), target);
+        }
+        names[object].insert(definition.index, Alias { name: alias });
+    }
+    let mut inputs = Vec::new();
+    for (object, names) in objects.iter().zip(&names) {
+        match object.retarget(names) {
+            Some(bytes) => inputs.push(Input::from_bytes(object.name.clone(), bytes)),
+            None => binder.refusals.push(Refusal::new(
+                "object",
+                object.name.clone(),
+                "its references cannot be pointed at the target's own symbols: it has relocations of an unusual form",
+            )),
+        }
+    }
+    inputs
+}
+
+/// Where the segments are, and what is written there.
+#[expect(clippy::type_complexity, reason = "two lists that belong together")]
+fn segments(image: &Image, memory: &ImageMemory<'_>) -> ([(u64, u64); 4], Vec<(u64, Vec<u8>)>) {
+    let mut segments = [(0, 0); 4];
+    let mut writes = Vec::new();
+    for (index, segment) in SegmentKind::ALL.into_iter().enumerate() {
+        let (address, size) = (
+            image.placement.addresses[index],
+            image.placement.sizes[index].total_bytes,
+        );
+        segments[index] = (address, size);
+        let mut bytes = memory.bytes(segment).to_vec();
+        if segment == SegmentKind::Data || segment == SegmentKind::LargeData {
+            bytes.resize(usize::try_from(size).unwrap_or(0), 0);
+        }
+        if !bytes.is_empty() {
+            writes.push((address, bytes));
+        }
+    }
+    (segments, writes)
+}
+
+fn arena_range(arena: &Arena) -> std::ops::Range<u64> {
+    arena.start..arena.end()
+}
