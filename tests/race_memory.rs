@@ -1,6 +1,6 @@
 //! Replacing functions over and over takes no more memory than doing it a few times.
 //!
-//! `RESTUB_RACE_CYCLES` says how often modules are loaded, replaced and reclaimed: 40,000 times by default. What is in use
+//! `RESTUB_RACE_CYCLES` says how often modules are loaded, replaced and reclaimed: 15,000 times by default. What is in use
 //! then is compared with what was after the first tenth, or after 10,000 times if that is less.
 #![allow(missing_docs, reason = "tests have names")]
 
@@ -62,7 +62,7 @@ fn call(session: &Session, name: &str) -> i32 {
 
 fn cycles() -> usize {
     let cycles = std::env::var("RESTUB_RACE_CYCLES").ok();
-    cycles.and_then(|text| text.parse().ok()).unwrap_or(40_000)
+    cycles.and_then(|text| text.parse().ok()).unwrap_or(15_000)
 }
 
 #[test]
