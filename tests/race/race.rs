@@ -8,6 +8,7 @@
 //! `RESTUB_RACE_SECONDS` says how long all races of this file take together: 10 by default, 60 and more to look closely.
 #![allow(missing_docs, reason = "tests have names")]
 
+mod fork;
 mod profile;
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use profile::profiled;
-use restub::{Consistency, Linkage, Protection, Reclaim, Replace, ScanOptions, Session, Slot};
+use restub::{Consistency, Exposed, Linkage, Protection, Reclaim, Replace, ScanOptions, Session, Slot};
 use world::{Counts, FUNCTIONS, World, alone, collect_all, share, templates};
 
 fn session(protection: Protection, slot: Slot, reclaim: Reclaim) -> Session {
@@ -27,6 +28,7 @@ fn session(protection: Protection, slot: Slot, reclaim: Reclaim) -> Session {
         .protection(protection)
         .slot(slot)
         .reclaim(reclaim)
+        .exposed(Exposed::Free)
         .build()
 }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::thread;
 
-use restub::{Linkage, Pin, Protection, Replace, Session, Slot};
+use restub::{Exposed, Linkage, Pin, Protection, Replace, Session, Slot};
 
 use crate::profile::profiled;
 use crate::support::compile;
@@ -11,6 +11,7 @@ use crate::world::{Called, Template, World, alone, collect_all, share};
 
 fn session(protection: Protection, slot: Slot) -> Session {
     let builder = Session::builder().linkage(Linkage::Stubs).default_libraries(true);
+    let builder = builder.exposed(Exposed::Free);
     builder.protection(protection).slot(slot).build()
 }
 
