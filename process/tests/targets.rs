@@ -301,6 +301,8 @@ fn who_may_not_be_traced_is_refused_with_the_reason() {
             .expect("procfs")
             .contains("TracerPid:\t0")
     });
+    // gdb attaches by SIGSTOP, which outlives a gdb that is killed early.
+    folder.tool("kill", &["-CONT", &pid]);
     patch(program.pid(), &objects, &options).expect("the patch");
     assert_eq!(program.ask("ab"), "302");
 }
