@@ -89,7 +89,7 @@ fn replacing_without_end_takes_no_more_memory() {
                 // SAFETY: the test's own sources, and nobody is in them.
                 unsafe { session.replace(input, &Replace::new()) }.unwrap_or_else(|error| panic!("{error}"));
                 cycle += 1;
-                if turn % 64 == 0 && kind == versions.len() - 1 {
+                if turn.is_multiple_of(64) && kind == versions.len() - 1 {
                     assert_eq!(call(&session, "f"), version as i32 + 1);
                     assert_eq!(call(&session, "caught"), version as i32 + 1);
                     assert_eq!(call(&session, "constructed"), version as i32 + 1);
