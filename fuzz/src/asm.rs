@@ -67,10 +67,28 @@ fn text_of(bytes: &[u8]) -> Option<String> {
         return None;
     }
     let text = format(&instruction);
-    // GNU as leaves the REX prefix of the first two out, and a prefix that is a word of the text is one of its own.
-    let other = ["sldt", "str", "addr32", "data16", "rex"]
+    // GNU as, too, leaves REX.W out where a register is only extended, and has a shorter form of the interrupt. A prefix
+    // that is a word of the text is one of its own.
+    const OTHERS: [&str; 14] = [
+        "pinsr",
+        "sldt",
+        "str",
+        "pextr",
+        "vpextr",
+        "movmskp",
+        "vmovmskp",
+        "pmovmsk",
+        "vpmovmsk",
+        "extractps",
+        "vextractps",
+        "int ",
+        "addr32",
+        "data16",
+    ];
+    let segment = ["%cs", "%ds", "%es", "%fs", "%gs", "%ss"]
         .iter()
-        .any(|start| text.starts_with(start));
+        .any(|register| text.contains(register));
+    let other = segment || text.starts_with("rex") || OTHERS.iter().any(|start| text.starts_with(start));
     (!other).then_some(text)
 }
 
