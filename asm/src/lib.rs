@@ -98,7 +98,7 @@ mod text;
 mod typed;
 mod unit;
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod row_tests;
 
 pub use buffer::Buffer;

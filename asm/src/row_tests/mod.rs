@@ -1,5 +1,7 @@
 //! Every row with every class of operand, against GNU as, llvm-mc and iced-x86.
 
+#![cfg(feature = "std")]
+
 mod cases;
 mod causes;
 mod decode;
