@@ -73,7 +73,7 @@ fn assembled(line: &str, syntax: Syntax) -> Result<Vec<u8>, String> {
         syntax,
         ..Options::default()
     };
-    let object = assemble(&format!("{line}\n"), &options).map_err(|errors| errors.to_string())?;
+    let object = assemble(format!("{line}\n"), &options).map_err(|errors| errors.to_string())?;
     let file = object::File::parse(&*object).map_err(|error| error.to_string())?;
     let text = file.section_by_name(".text").ok_or("no code")?;
     Ok(text.data().map_err(|error| error.to_string())?.to_vec())
