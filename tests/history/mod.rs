@@ -369,7 +369,9 @@ fn load(session: &Session, model: &mut Model, items: &[Item], replace: bool, ref
     let key = model.next;
     model.next += 1;
     let inputs = [object(key, items)];
-    refused_call.map(fault::fail_after);
+    if let Some(call) = refused_call {
+        fault::fail_after(call);
+    }
     let result = if replace {
         // SAFETY: no other thread is in the session, and all functions have the same type.
         unsafe { session.replace(&inputs, &Replace::new()) }.map(|report| report.module)
