@@ -139,8 +139,9 @@ impl Builder {
         self
     }
 
-    /// The layout of stubs. By default [`Slot::Inline`], or [`Slot::Split`] where code is in
-    /// [private](Protection::Private) memory, which allows no other.
+    /// The layout of stubs. By default [`Slot::Inline`] with [`Protection::Strict`], so that what a stub leads to is
+    /// writable at no address, and [`Slot::Split`] else: a call costs the same, and storing a target does not clear the
+    /// pipelines of processors that are executing the jump beside it. [`Protection::Private`] allows no other.
     #[must_use]
     pub fn slot(mut self, slot: Slot) -> Self {
         self.slot = Some(slot);
@@ -223,8 +224,8 @@ impl Builder {
 
     fn stubs(&self, protection: Protection) -> Stubs {
         let default = match protection {
-            Protection::Private => Slot::Split,
-            _ => Slot::Inline,
+            Protection::Strict => Slot::Inline,
+            Protection::Fast | Protection::Private => Slot::Split,
         };
         let hook = self.on_unbound.as_ref().map(|hook| Arc::clone(&hook.0));
         let on_failure = self.on_lazy_failure.as_ref().map(|hook| Arc::clone(&hook.0));

@@ -671,3 +671,66 @@ fn functions_that_do_the_same_are_told_from_those_that_changed() {
         assert_eq!(changed("fifth"), What::New, "{flags:?}");
     }
 }
+
+#[test]
+fn own_calls_are_direct_where_that_is_asked_for() {
+    let session = Session::builder()
+        .linkage(Linkage::Stubs)
+        .own_calls_directly(true)
+        .build();
+    let source = "int g(void) { return 1; } __attribute__((noinline)) int f(void) { return g() + 10; }";
+    load(&session, &[compile("own.c", source, &["-O0"])]);
+    load(
+        &session,
+        &[unit("other.c", "int g(void); int other(void) { return g() + 20; }")],
+    );
+    replace(&session, &[unit("g.c", "int g(void) { return 2; }")], &Replace::new());
+    assert_eq!(
+        (call(&session, "f"), call(&session, "other"), call(&session, "g")),
+        (11, 22, 2)
+    );
+    let again = "int g(void) { return 3; } int f(void) { return g() + 30; }";
+    replace(&session, &[compile("own.c", again, &["-O0"])], &Replace::new());
+    assert_eq!((call(&session, "f"), call(&session, "other")), (33, 23));
+}
+
+#[test]
+fn the_hook_hears_of_calls_to_what_is_gone() {
+    let session = Session::builder()
+        .linkage(Linkage::Stubs)
+        .on_unbound(|call| {
+            let code = if call.name == Some("gone") { 7 } else { 8 };
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(code) }
+        })
+        .build();
+    let old = load(
+        &session,
+        &[unit(
+            "gone.c",
+            "int gone(void) { return 1; } int stays(void) { return 2; }",
+        )],
+    );
+    load(
+        &session,
+        &[unit("caller.c", "int gone(void); int caller(void) { return gone(); }")],
+    );
+    let next = unit("gone.c", "int stays(void) { return 3; }");
+    replace(&session, &[next], &Replace::new().whole(old).allow_dangling(true));
+    let pin = session.pin();
+    // SAFETY: the function is of this type.
+    let caller = unsafe { pin.function::<Nullary>("caller") }.expect("caller");
+    // SAFETY: the child does nothing but call and end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: the test's own source.
+        unsafe { caller() };
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(9) };
+    }
+    let mut status = 0;
+    // SAFETY: the child is this test's, and the pointer is to a local variable.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert!(libc::WIFEXITED(status));
+    assert_eq!(libc::WEXITSTATUS(status), 7);
+}

@@ -1,6 +1,6 @@
 //! ModRM, SIB and displacement (SDM 2.1.5, 2.7.5).
 
-use crate::encode::{Fault, FixupKind, Out};
+use crate::encode::{Fault, FixupKind, Out, Parts};
 use crate::form::Form;
 use crate::operand::{DispSize, Mem};
 use crate::reg::{Reg, RegClass};
@@ -48,10 +48,16 @@ pub(crate) fn check(form: &Form, mem: &Mem) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Writes them. `reg` is what goes into ModRM.reg.
+/// Writes them.
 #[inline(always)]
-pub(crate) fn put<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, mem: &Mem, reg: u8) -> Result<(), Fault> {
-    let reg = (reg & 7) << 3;
+pub(crate) fn put<const OPEN: bool>(
+    out: &mut Out<'_, OPEN>,
+    form: &Form,
+    mem: &Mem,
+    parts: &Parts<'_>,
+) -> Result<(), Fault> {
+    let reg = (parts.reg(form) & 7) << 3;
+    let narrow = parts.narrow;
     let index = match mem.index {
         Some(index) => match index.class {
             RegClass::R32 | RegClass::R64 if index.num == 4 => return Err(Fault::BadIndex(index)),
@@ -64,14 +70,14 @@ pub(crate) fn put<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, mem: &
     let Some(base) = mem.base else {
         out.put(reg | 4);
         out.put(sib(5));
-        return displacement32(out, mem, absolute(mem));
+        return displacement32(out, mem, absolute(narrow));
     };
     if base.class == RegClass::Rip {
         out.put(reg | 5);
         return displacement32(out, mem, FixupKind::Relative);
     }
     let low = base.num & 7;
-    let (mode, disp) = displacement_mode(form, mem, low);
+    let (mode, disp) = displacement_mode(form, mem, low, narrow);
     if mem.index.is_some() || low == 4 || form.has(flag::SIB) {
         out.put(mode << 6 | reg | 4);
         out.put(sib(low));
@@ -84,13 +90,13 @@ pub(crate) fn put<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, mem: &
             out.put(disp as u8);
             Ok(())
         }
-        _ => displacement32(out, mem, absolute(mem)),
+        _ => displacement32(out, mem, absolute(narrow)),
     }
 }
 
 #[inline(always)]
-fn absolute(mem: &Mem) -> FixupKind {
-    if is_narrow(mem) {
+fn absolute(narrow: bool) -> FixupKind {
+    if narrow {
         FixupKind::Absolute
     } else {
         FixupKind::AbsoluteSigned
@@ -99,15 +105,11 @@ fn absolute(mem: &Mem) -> FixupKind {
 
 /// ModRM.mod, and the 8-bit displacement if it is 1.
 #[inline(always)]
-fn displacement_mode(form: &Form, mem: &Mem, base: u8) -> (u8, i64) {
+fn displacement_mode(form: &Form, mem: &Mem, base: u8, narrow: bool) -> (u8, i64) {
     if mem.symbolic.is_some() || mem.disp_size == DispSize::Disp32 {
         return (2, 0);
     }
-    let disp = if is_narrow(mem) {
-        i64::from(mem.disp as i32)
-    } else {
-        mem.disp
-    };
+    let disp = if narrow { i64::from(mem.disp as i32) } else { mem.disp };
     if disp == 0 && base != 5 && mem.disp_size == DispSize::Auto {
         return (0, 0);
     }

@@ -20,11 +20,17 @@ pub(crate) struct Header {
     pub(crate) entry_size: u64,
 }
 
+/// Where strings are.
+#[cfg(feature = "std")]
+type Known = rustc_hash::FxHashMap<Vec<u8>, u32>;
+#[cfg(not(feature = "std"))]
+type Known = alloc::collections::BTreeMap<Vec<u8>, u32>;
+
 /// A string table that shares equal strings.
 #[derive(Default)]
 pub(crate) struct Strings {
     pub(crate) bytes: Vec<u8>,
-    known: rustc_hash::FxHashMap<Vec<u8>, u32>,
+    known: Known,
 }
 
 impl Strings {

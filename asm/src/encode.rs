@@ -12,8 +12,7 @@ use crate::row::{ABSENT, Mnemonic, NO_BYTE, Row, Space, flag};
 use crate::select::{check_prefixes, select};
 
 /// Room for one instruction: 15 bytes at most (SDM 2.3.11), and what the encoder writes behind them.
-#[doc(hidden)]
-pub const CAPACITY: usize = 32;
+pub(crate) const CAPACITY: usize = 32;
 const LONGEST: usize = 15;
 
 /// How the value of a [`Fixup`] is computed.
@@ -133,6 +132,14 @@ impl<'a, const OPEN: bool> Out<'a, OPEN> {
         self.len += 1;
     }
 
+    /// The low `len` bytes of up to four.
+    #[inline(always)]
+    pub(crate) fn put_word(&mut self, word: u32, len: u8) {
+        let at = self.len.min(CAPACITY - 4);
+        self.bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        self.len += len as usize;
+    }
+
     /// The low `size` bytes; what is written behind them is overwritten or not shown.
     #[inline(always)]
     pub(crate) fn put_value(&mut self, value: i64, size: u8) {
@@ -174,20 +181,15 @@ impl<'a, const OPEN: bool> Out<'a, OPEN> {
 /// The operands as the encoder wants them.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
-    /// What goes into ModRM.reg.
-    pub(crate) reg: u8,
-    /// The register in ModRM.rm or in the opcode, where it is no memory.
-    pub(crate) rm: u8,
-    pub(crate) vvvv: u8,
-    pub(crate) is4: Option<u8>,
-    pub(crate) opcode_low: u8,
+    /// The register in each [`Slot`].
+    numbers: [u8; 16],
     pub(crate) mem: Option<&'a Mem>,
+    /// The immediate of 4 bits in the last byte.
+    low4: u8,
     /// The segment of the memory operand can be overridden.
     pub(crate) segment: bool,
-    /// A 32-bit address register that is not part of the memory operand.
+    /// The address is computed in 32 bits.
     pub(crate) narrow: bool,
-    /// ModRM.rm is a vector register, whose fifth bit is X.
-    pub(crate) vector_rm: bool,
     /// REX has to be there (`spl`) or must not (`ah`).
     pub(crate) low_byte: bool,
     pub(crate) high_byte: bool,
@@ -195,43 +197,60 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     #[inline(always)]
-    pub(crate) fn of(form: &Form) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            reg: if form.digit == ABSENT { 0 } else { form.digit },
-            rm: 0,
-            vvvv: 0,
-            is4: None,
-            opcode_low: 0,
+            numbers: [0; 16],
             mem: None,
+            low4: 0,
             segment: true,
             narrow: false,
-            vector_rm: false,
             low_byte: false,
             high_byte: false,
         }
     }
 
     #[inline(always)]
-    pub(crate) fn register(&mut self, slot: Slot, reg: Reg) {
-        if matches!(reg.class, RegClass::R8 | RegClass::High8) {
+    pub(crate) fn register(&mut self, form: &Form, slot: Slot, reg: Reg) {
+        if form.bytes {
             self.low_byte |= reg.class == RegClass::R8 && (4..8).contains(&reg.num);
             self.high_byte |= reg.class == RegClass::High8;
         }
-        match slot {
-            Slot::Reg => self.reg = reg.num,
-            Slot::Rm => {
-                self.rm = reg.num;
-                self.vector_rm = reg.size_bytes() >= 16;
-            }
-            Slot::RegAndRm => (self.reg, self.rm) = (reg.num, reg.num),
-            Slot::Vvvv => self.vvvv = reg.num,
-            Slot::Opcode => (self.opcode_low, self.rm) = (reg.num & 7, reg.num),
-            Slot::Is4 => self.is4 = Some(reg.num << 4 | self.is4.unwrap_or(0)),
-            _ => {}
+        self.numbers[slot as usize % 16] = reg.num;
+        if form.doubled {
+            self.numbers[Slot::Reg as usize] = reg.num;
+            self.numbers[Slot::Rm as usize] = reg.num;
         }
     }
 
+    /// What goes into ModRM.reg.
+    #[inline(always)]
+    pub(crate) fn reg(&self, form: &Form) -> u8 {
+        if form.digit == ABSENT {
+            self.numbers[Slot::Reg as usize]
+        } else {
+            form.digit
+        }
+    }
+
+    /// The register in ModRM.rm or in the opcode, where it is no memory.
+    #[inline(always)]
+    pub(crate) fn rm(&self) -> u8 {
+        self.numbers[Slot::Rm as usize] | self.numbers[Slot::Opcode as usize]
+    }
+
+    #[inline(always)]
+    pub(crate) fn vvvv(&self) -> u8 {
+        self.numbers[Slot::Vvvv as usize]
+    }
+
+    /// What is added to the opcode, or to the fixed byte behind it.
+    #[inline(always)]
+    pub(crate) fn opcode_low(&self) -> u8 {
+        self.numbers[Slot::Opcode as usize] & 7
+    }
+
     /// An operand of a string instruction: only its segment and its address size are encoded.
+    #[cold]
     fn string(&mut self, source: bool, mem: &'a Mem) {
         if source || self.mem.is_none() {
             self.mem = Some(mem);
@@ -250,11 +269,11 @@ pub(crate) fn put_head<const OPEN: bool>(
 ) -> Result<bool, Fault> {
     let has_rex = prefix::put(out, form, parts, with)?;
     if form.tail != NO_BYTE {
-        out.put(form.tail as u8 + parts.opcode_low);
+        out.put(form.tail as u8 + parts.opcode_low());
     } else if form.modrm {
         match parts.mem {
-            Some(mem) => address::put(out, form, mem, parts.reg)?,
-            None => out.put(0xc0 | (parts.reg & 7) << 3 | parts.rm & 7),
+            Some(mem) => address::put(out, form, mem, parts)?,
+            None => out.put(0xc0 | (parts.reg(form) & 7) << 3 | parts.rm() & 7),
         }
     }
     Ok(has_rex)
@@ -263,8 +282,8 @@ pub(crate) fn put_head<const OPEN: bool>(
 /// Writes the fixed last byte.
 #[inline(always)]
 pub(crate) fn put_last<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>) {
-    if let Some(is4) = parts.is4 {
-        out.put(is4);
+    if form.is4 {
+        out.put(parts.numbers[Slot::Is4 as usize] << 4 | parts.low4);
     }
     if form.last != NO_BYTE && !form.has(flag::DFV) {
         out.put(form.last as u8);
@@ -303,25 +322,29 @@ pub(crate) fn put<const OPEN: bool>(
     operands: &[Operand],
     with: &Decoration,
 ) -> Result<(), Fault> {
-    let mut parts = Parts::of(form);
+    let mut parts = Parts::new();
     for (index, operand) in operands.iter().enumerate() {
         let slot = form.slots[index];
         match operand {
-            Operand::Reg(reg) => parts.register(slot, *reg),
-            Operand::Mem(mem) if slot == Slot::Implied => {
-                let letter = row.ops[index].letter();
-                check_string_operand(letter, mem)?;
-                parts.string(letter == b's', mem);
+            Operand::Reg(reg) => parts.register(form, slot, *reg),
+            Operand::Mem(mem) => {
+                parts.narrow |= address::is_narrow(mem);
+                if slot == Slot::Implied {
+                    let letter = row.ops[index].letter();
+                    check_string_operand(letter, mem)?;
+                    parts.string(letter == b's', mem);
+                } else {
+                    parts.mem = Some(mem);
+                }
             }
-            Operand::Mem(mem) => parts.mem = Some(mem),
-            Operand::Imm(imm) if slot == Slot::Imm && form.sizes[index] == 0 && row.ops[index].size() == b"4" => {
-                parts.is4 = Some(imm.value as u8 & 15 | parts.is4.unwrap_or(0));
+            Operand::Imm(imm) if form.is4 && slot == Slot::Imm && form.sizes[index] == 0 => {
+                parts.low4 = imm.value as u8 & 15;
             }
             _ => {}
         }
     }
     if form.has(flag::DISTINCT | flag::ADDRESS_REG | flag::ADDR64 | flag::NO_RIP) {
-        parts.narrow = check_operands(form, operands, parts.mem)?;
+        parts.narrow |= check_operands(form, operands, parts.mem)?;
     }
     let has_rex = put_head(out, form, &parts, with)?;
     if form.immediate {
@@ -331,7 +354,7 @@ pub(crate) fn put<const OPEN: bool>(
     }
     put_last(out, form, &parts);
     if OPEN && out.fixup_count != 0 {
-        finish_fixups(out, form, &parts, has_rex);
+        finish_fixups(out, form, has_rex);
     }
     if out.len > LONGEST {
         return Err(Fault::TooLong(out.len));
@@ -368,19 +391,19 @@ fn put_immediate<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, index: 
     }
 }
 
-fn finish_fixups<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>, has_rex: bool) {
+fn finish_fixups<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, has_rex: bool) {
     for fixup in &mut out.fixups {
         fixup.to_end = (out.len as u8).wrapping_sub(fixup.offset);
         if fixup.kind == FixupKind::Relative {
-            fixup.relaxable = relaxable(form, parts, has_rex);
+            fixup.relaxable = relaxable(form, has_rex);
         }
     }
 }
 
 /// The instructions of psABI B.2: `mov`, `test`, the eight binary operations, indirect `call` and `jmp`.
-fn relaxable(form: &Form, parts: &Parts<'_>, has_rex: bool) -> u8 {
+fn relaxable(form: &Form, has_rex: bool) -> u8 {
     let load = form.opcode == 0x8b || form.opcode == 0x85 || form.opcode & !0x38 == 0x03;
-    let branch = form.opcode == 0xff && matches!(parts.reg & 7, 2 | 4) && form.digit != ABSENT;
+    let branch = form.opcode == 0xff && matches!(form.digit, 2 | 4);
     match form.space == Space::Legacy && form.map == 0 && (load || branch) {
         false => 0,
         true if has_rex => 2,

@@ -23,8 +23,22 @@ pub(crate) struct Form {
     pub(crate) l: u8,
     /// 66 for the operand size, or as part of the opcode.
     pub(crate) data16: bool,
+    /// Legacy prefixes that the form has always, the first one lowest, and how many.
+    pub(crate) lead: u16,
+    pub(crate) lead_len: u8,
+    /// Legacy opcode with its map, the first byte lowest, and how many bytes.
+    pub(crate) code: u32,
+    pub(crate) code_len: u8,
     /// Whether there is a ModRM byte made of operands.
     pub(crate) modrm: bool,
+    /// Whether ModRM.rm is a vector register where it is no memory; its fifth bit is X.
+    pub(crate) vector_rm: bool,
+    /// Whether an operand may be an 8-bit register.
+    pub(crate) bytes: bool,
+    /// Whether one register is in both fields of ModRM.
+    pub(crate) doubled: bool,
+    /// Whether the last byte has a register, or an immediate of 4 bits.
+    pub(crate) is4: bool,
     /// Whether there are immediates, branch targets or absolute addresses.
     pub(crate) immediate: bool,
     /// Whether the 32-bit immediate is sign-extended.
@@ -59,7 +73,15 @@ impl Form {
                 l => l,
             },
             data16: false,
+            lead: 0,
+            lead_len: 0,
+            code: 0,
+            code_len: 0,
             modrm: row.digit != ABSENT,
+            vector_rm: false,
+            bytes: false,
+            doubled: false,
+            is4: false,
             immediate: false,
             signed: operand_size && variant == 2,
             tail: row.tail,
@@ -72,6 +94,7 @@ impl Form {
             Space::Legacy => {
                 let size_prefix = sized16 && row.flags & flag::IGNORE_66 == 0;
                 form.data16 = size_prefix || row.pp == 1 || row.flags & flag::DATA16 != 0;
+                form.settle_legacy();
             }
             Space::Evex if sized16 && form.is_apx() => form.pp = 1,
             _ => {}
@@ -81,6 +104,10 @@ impl Form {
             let class = row.ops[i];
             form.slots[i] = class.slot();
             form.sizes[i] = class.encoded_bytes(variant);
+            form.vector_rm |= matches!(class.letter(), b'W' | b'U');
+            form.bytes |= matches!(class.size(), b"b") || class.is_accumulator();
+            form.doubled |= matches!(form.slots[i], Slot::RegAndRm);
+            form.is4 |= matches!(form.slots[i], Slot::Is4) || matches!((class.letter(), class.size()), (b'I', b"4"));
             form.immediate |= form.sizes[i] != 0;
             form.modrm |= matches!(form.slots[i], Slot::Reg | Slot::Rm | Slot::RegAndRm);
             if matches!(row.space, Space::Evex) && row.map != 4 && class.memory_bytes(variant) != 0 {
@@ -97,6 +124,26 @@ impl Form {
         }
         form.modrm &= row.tail == NO_BYTE;
         form
+    }
+
+    /// Prefixes and opcode as they are where nothing else is said.
+    const fn settle_legacy(&mut self) {
+        if self.data16 {
+            self.lead = 0x66;
+            self.lead_len = 1;
+        }
+        if self.pp >= 2 {
+            let repeat = if self.pp == 2 { 0xf3 } else { 0xf2 };
+            self.lead |= repeat << (8 * self.lead_len);
+            self.lead_len += 1;
+        }
+        let opcode = self.opcode as u32;
+        (self.code, self.code_len) = match self.map {
+            0 => (opcode, 1),
+            1 => (0x0f | opcode << 8, 2),
+            2 => (0x380f | opcode << 16, 3),
+            _ => (0x3a0f | opcode << 16, 3),
+        };
     }
 
     /// Whether the last byte of the EVEX prefix is that of APX: no vector length, no mask.

@@ -1,4 +1,7 @@
 //! One method a mnemonic.
+//!
+//! Mnemonics with several numbers of operands have methods `name_n` for the less common ones. [`Emit::op`] takes any
+//! mnemonic, looked up by name, with operands of which nothing is known before.
 
 use crate::EncodeError;
 use crate::row::Mnemonic;
@@ -7,7 +10,53 @@ use crate::typed::{Absent, Emit, Typed, emit};
 /// Defines the methods: plain words are mnemonics, `method = "mnemonic"` where the method has another name.
 macro_rules! methods {
     ($($args:tt { $($word:ident)* $(; $($method:ident = $name:literal)*)? })*) => {
+        /// The mnemonics that have a method, and with how many operands.
+        #[cfg(test)]
+        pub(crate) const METHODS: &[(&str, &str)] = &[
+            $($((stringify!($args), stringify!($word)),)* $($((stringify!($args), $name),)*)?)*
+        ];
+
         /// Instructions, by mnemonic. Operands are in the manual's order, destination first.
+        ///
+        /// Where the operands' types say what they are, the form is chosen when the caller is compiled, and only
+        /// numbers are left for run time:
+        ///
+        /// ```
+        /// use restub_asm::reg::{EAX, RAX, RBX, RCX, XMM0, XMM1};
+        /// use restub_asm::{Builder, Emit, Instructions, Mem, Mnemonic, Operand, ptr};
+        ///
+        /// let mut code = Builder::new();
+        /// code.add(RAX, RBX)?;
+        /// code.add(RAX, 5)?;
+        /// code.mov(ptr(RBX, 16).dword(), 1)?;
+        /// code.vaddps(XMM0, XMM1, ptr(RCX, 0).xmmword())?;
+        /// // Operands that are known only when the code runs are checked then.
+        /// let source: Operand = Mem::indexed(RBX, RCX, 4, 8).into();
+        /// code.mov(EAX, source)?;
+        /// let mnemonic = Mnemonic::named(b"sub").ok_or("no such mnemonic")?;
+        /// code.op(mnemonic, &[RAX.into(), 1.into()])?;
+        /// assert!(code.mov(RAX, Operand::from(EAX)).is_err());
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// Types that no form takes do not compile:
+        ///
+        /// ```compile_fail
+        /// use restub_asm::reg::{EAX, RBX};
+        /// use restub_asm::{Builder, Instructions};
+        /// Builder::new().add(EAX, RBX).unwrap();
+        /// ```
+        ///
+        /// Neither does memory of which nobody says the size:
+        ///
+        /// ```compile_fail
+        /// use restub_asm::reg::RBX;
+        /// use restub_asm::{Builder, Instructions, ptr};
+        /// Builder::new().mov(ptr(RBX, 0), 1).unwrap();
+        /// ```
+        ///
+        /// The forms that one register has alone (`add eax, imm32` in five bytes) depend on its number; only
+        /// [`Emit::op`] finds those.
         pub trait Instructions: Emit {
             $($(methods!(@one $args $word (stringify!($word)));)* $($(methods!(@one $args $method ($name));)*)?)*
         }
@@ -83,6 +132,7 @@ methods! {
         faddp_1 = "faddp" fmulp_1 = "fmulp" fsub_1 = "fsub" fsubr_1 = "fsubr" fdiv_1 = "fdiv" fdivr_1 = "fdivr"
         fsubp_1 = "fsubp" fsubrp_1 = "fsubrp" fdivp_1 = "fdivp" fdivrp_1 = "fdivrp" fucomi_1 = "fucomi"
         fcomi_1 = "fcomi" fucomip_1 = "fucomip" fucompi_1 = "fucompi" fcomip_1 = "fcomip" fcompi_1 = "fcompi"
+        xlat_1 = "xlat" xlatb_1 = "xlatb"
     }
     [a b] {
         mov movabs movzx movsx movsxd movbe cmovo cmovno cmovb cmovc cmovnae cmovae cmovnb cmovnc cmove cmovz cmovne

@@ -113,8 +113,12 @@ impl Unit {
                 }
                 ItemKind::Align { padding, .. } => pad(out, padding, size),
                 ItemKind::Leb { value, signed } => {
-                    let value = self.constant(&value).unwrap_or(0);
-                    put_leb(out, value, signed, size);
+                    let known = self.constant(&value);
+                    if let Err(why) = known {
+                        let message = self.explain(why);
+                        self.problem(item.line, message);
+                    }
+                    put_leb(out, known.unwrap_or(0), signed, size);
                 }
                 ItemKind::Space { value, unit, .. } => fill(out, value, unit, size),
                 ItemKind::Org { fill, .. } => out.resize(out.len() + size, fill),

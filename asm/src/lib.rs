@@ -4,14 +4,17 @@
 //! operands wins, which makes the bytes those of GNU as. From there up:
 //!
 //! * [`encode`] turns one [`Inst`] into bytes and open places,
+//! * [`Instructions`] has a method a mnemonic, for [`Builder`] and [`Buffer`],
 //! * [`Builder`] adds labels, data and sections, and yields bytes at an address or an object,
+//! * [`Buffer`] writes into the caller's memory and allocates nothing,
 //! * [`assemble`] reads AT&T and Intel source as compilers write it, and yields an object.
 //!
+//! Without the default feature `std` there is no text assembler, and the crate needs nothing but `alloc`.
 //! The crate depends on nothing of restub's, so that every other crate may use it for the code that it generates.
 //!
 //! ```
 //! use restub_asm::reg::{EAX, EDI};
-//! use restub_asm::{Builder, Options, assemble};
+//! use restub_asm::{Builder, Instructions, Options, assemble};
 //!
 //! // A function that counts down, as bytes for one address.
 //! let mut code = Builder::new();
@@ -52,6 +55,11 @@
 //! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(feature = "std"),
+    allow(dead_code, reason = "parts of sections and symbols are for the text assembler")
+)]
 #![allow(
     long_running_const_eval,
     reason = "the instruction table is compiled in one constant"
@@ -85,6 +93,7 @@ mod section;
 mod select;
 mod symbol;
 mod tail;
+#[cfg(feature = "std")]
 mod text;
 mod typed;
 mod unit;
@@ -100,5 +109,6 @@ pub use inst::{Hints, Inst, Prefixes, Rounding, Syntax};
 pub use instructions::Instructions;
 pub use operand::{DispSize, Imm, Mem, Operand, Symbolic};
 pub use row::Mnemonic;
+#[cfg(feature = "std")]
 pub use text::{Diagnostic, Errors, Options, assemble, assemble_with_listing};
 pub use typed::{Emit, Ptr, Typed, ptr};

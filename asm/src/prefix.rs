@@ -1,6 +1,6 @@
 //! Prefixes and opcode (SDM 2.1 to 2.3, 2.7; APX specification 3.1).
 
-use crate::address::{is_narrow, segment_prefix};
+use crate::address::segment_prefix;
 use crate::encode::{Fault, Out, Parts};
 use crate::form::Form;
 use crate::inst::{Hints, Prefixes, Rounding};
@@ -42,12 +42,11 @@ pub(crate) fn put<const OPEN: bool>(
     if form.has(flag::FWAIT) || with.prefixes.has(Prefixes::FWAIT) {
         out.put(0x9b);
     }
-    let mut narrow = form.has(flag::ADDR32) || parts.narrow || with.prefixes.has(Prefixes::ADDR32);
-    if let Some(mem) = parts.mem {
-        if let Some(prefix) = segment_prefix(mem).filter(|_| parts.segment) {
-            out.put(prefix);
-        }
-        narrow |= is_narrow(mem);
+    let narrow = form.has(flag::ADDR32) || parts.narrow || with.prefixes.has(Prefixes::ADDR32);
+    if let Some(mem) = parts.mem
+        && let Some(prefix) = segment_prefix(mem).filter(|_| parts.segment)
+    {
+        out.put(prefix);
     }
     if with.prefixes.has(Prefixes::NOTRACK) {
         out.put(0x3e);
@@ -74,18 +73,18 @@ fn extended(parts: &Parts<'_>) -> (u8, u8) {
             let index = index.filter(|r| r.class != RegClass::NoIndex).map_or(0, |r| r.num);
             (base, index)
         }
-        None => (parts.rm, 0),
+        None => (parts.rm(), 0),
     }
 }
 
 #[inline(always)]
 fn reg(form: &Form, parts: &Parts<'_>) -> u8 {
-    if form.digit == ABSENT { parts.reg } else { 0 }
+    if form.digit == ABSENT { parts.reg(form) } else { 0 }
 }
 
 #[inline(always)]
 fn opcode(form: &Form, parts: &Parts<'_>) -> u8 {
-    form.opcode + if form.tail == NO_BYTE { parts.opcode_low } else { 0 }
+    form.opcode + if form.tail == NO_BYTE { parts.opcode_low() } else { 0 }
 }
 
 #[inline(always)]
@@ -95,6 +94,36 @@ fn legacy<const OPEN: bool>(
     parts: &Parts<'_>,
     prefixes: Prefixes,
 ) -> Result<bool, Fault> {
+    if prefixes != Prefixes::NONE {
+        stated(out, form, prefixes);
+    } else if form.lead_len != 0 {
+        out.put_word(form.lead.into(), form.lead_len);
+    }
+    let (b, x) = extended(parts);
+    let r = reg(form, parts);
+    let w = form.w || prefixes.has(Prefixes::REX64);
+    let rex = u8::from(w) << 3 | (r >> 3 & 1) << 2 | (x >> 3 & 1) << 1 | b >> 3 & 1;
+    let wide = (r | x | b) & 16 != 0 || form.has(flag::REX2) || prefixes.has(Prefixes::REX2);
+    let needed = rex != 0 || parts.low_byte || prefixes.has(Prefixes::REX);
+    if parts.high_byte && (needed || wide) {
+        return Err(Fault::HighByte);
+    }
+    let low = u32::from(if form.tail == NO_BYTE { parts.opcode_low() } else { 0 });
+    if wide {
+        out.put(0xd5);
+        out.put(u8::from(form.map == 1) << 7 | (r >> 4) << 6 | (x >> 4) << 5 | (b >> 4) << 4 | rex);
+        out.put(form.opcode + low as u8);
+    } else {
+        if needed {
+            out.put(0x40 | rex);
+        }
+        out.put_word(form.code + (low << (8 * (form.code_len - 1))), form.code_len);
+    }
+    Ok(needed)
+}
+
+/// Prefixes with those that the source wrote: 66, F2 or F3, F0.
+fn stated<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, prefixes: Prefixes) {
     if form.data16 || prefixes.has(Prefixes::DATA16) {
         out.put(0x66);
     }
@@ -107,33 +136,6 @@ fn legacy<const OPEN: bool>(
     if prefixes.has(Prefixes::LOCK) {
         out.put(0xf0);
     }
-    let (b, x) = extended(parts);
-    let r = reg(form, parts);
-    let w = form.w || prefixes.has(Prefixes::REX64);
-    let rex = u8::from(w) << 3 | (r >> 3 & 1) << 2 | (x >> 3 & 1) << 1 | b >> 3 & 1;
-    let wide = (r | x | b) & 16 != 0 || form.has(flag::REX2) || prefixes.has(Prefixes::REX2);
-    let needed = rex != 0 || parts.low_byte || prefixes.has(Prefixes::REX);
-    if parts.high_byte && (needed || wide) {
-        return Err(Fault::HighByte);
-    }
-    if wide {
-        out.put(0xd5);
-        out.put(u8::from(form.map == 1) << 7 | (r >> 4) << 6 | (x >> 4) << 5 | (b >> 4) << 4 | rex);
-    } else {
-        if needed {
-            out.put(0x40 | rex);
-        }
-        match form.map {
-            0 => {}
-            1 => out.put(0x0f),
-            map => {
-                out.put(0x0f);
-                out.put(if map == 2 { 0x38 } else { 0x3a });
-            }
-        }
-    }
-    out.put(opcode(form, parts));
-    Ok(needed)
 }
 
 #[inline(always)]
@@ -141,7 +143,7 @@ fn vex<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>
     let (b, x) = extended(parts);
     let r = reg(form, parts);
     let inverted = |bit: u8| u8::from(bit & 8 == 0);
-    let tail = (!parts.vvvv & 15) << 3 | (form.l & 1) << 2 | form.pp;
+    let tail = (!parts.vvvv() & 15) << 3 | (form.l & 1) << 2 | form.pp;
     let short = form.space == Space::Vex && form.map == 1 && !form.w && (x | b) & 8 == 0 && !hints.has(Hints::VEX3);
     if short {
         out.put(0xc5);
@@ -167,7 +169,7 @@ fn evex<const OPEN: bool>(
     let (b, mut x) = extended(parts);
     let r = reg(form, parts);
     let (mut b4, mut x4) = (0, 1);
-    let mut v4 = u8::from(parts.vvvv & 16 == 0);
+    let mut v4 = u8::from(parts.vvvv() & 16 == 0);
     match parts.mem {
         Some(mem) => {
             // A vector index keeps its fifth bit in V', a general one in X4 (inverted), a general base in B4.
@@ -178,7 +180,7 @@ fn evex<const OPEN: bool>(
             }
             b4 = b >> 4 & 1;
         }
-        None if parts.vector_rm => x = (b >> 4) << 3,
+        None if form.vector_rm => x = (b >> 4) << 3,
         None => b4 = b >> 4 & 1,
     }
     let inverted = |value: u8, bit: u8| u8::from(value & bit == 0);
@@ -189,7 +191,7 @@ fn evex<const OPEN: bool>(
     let vvvv = if form.has(flag::DFV) {
         with.default_flags
     } else {
-        !parts.vvvv & 15
+        !parts.vvvv() & 15
     };
     out.put(u8::from(form.w) << 7 | vvvv << 3 | x4 << 2 | form.pp);
     if form.has(flag::DFV) {

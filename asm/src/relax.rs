@@ -55,6 +55,12 @@ pub(crate) fn sleb_size(value: i64) -> u64 {
 impl Unit {
     /// Gives every item its size.
     pub(crate) fn relax(&mut self) {
+        let rest = self.relax_code();
+        self.relax_values(&rest);
+    }
+
+    /// Gives the items of code their sizes. Returns the sections that have others, which [`Unit::relax_values`] takes.
+    pub(crate) fn relax_code(&mut self) -> Vec<SectionId> {
         let mut rest = Vec::new();
         for id in 0..self.sections.len() as SectionId {
             match Walk::plan(self, id) {
@@ -65,21 +71,14 @@ impl Unit {
         for &id in &rest {
             self.start(id);
         }
-        self.relax_values(&rest);
-    }
-
-    /// Once more, after symbols that values are made of have changed. Code does not depend on those.
-    pub(crate) fn relax_again(&mut self) {
-        let has_values = |id: &SectionId| {
-            let items = &self.sections[*id as usize].items;
-            items.iter().any(|item| matches!(item.kind, ItemKind::Leb { .. }))
-        };
-        let rest: Vec<SectionId> = (0..self.sections.len() as SectionId).filter(has_values).collect();
-        self.relax_values(&rest);
+        if rest.iter().any(|&id| self.sections[id as usize].is_code()) {
+            self.relax_values(&rest);
+        }
+        rest
     }
 
     /// Walks over sections whose items depend on values, until nothing changes.
-    fn relax_values(&mut self, sections: &[SectionId]) {
+    pub(crate) fn relax_values(&mut self, sections: &[SectionId]) {
         let passes = if self.depend_on_each_other(sections) {
             MOST_PASSES
         } else {
@@ -250,7 +249,6 @@ impl Unit {
             }
             for (index, item) in section.items.iter().enumerate() {
                 let result = match item.kind {
-                    ItemKind::Leb { value, .. } => self.constant(&value).map(|_| ()).map_err(|why| self.explain(why)),
                     ItemKind::Space { count, .. } => match self.constant(&count) {
                         Ok(count) if count < 0 => Err(alloc::format!("a negative count: {count}")),
                         other => other.map(|_| ()).map_err(|why| self.explain(why)),

@@ -87,6 +87,8 @@ pub(crate) mod flag {
         NO_SFX = "nosfx";
         // A memory operand has to say its size.
         SIZED = "sized";
+        // A memory operand does not say its size.
+        BARE = "bare";
         // AT&T keeps the operands in the manual's order.
         SAME_ORDER = "same";
         // A REX2 prefix always.

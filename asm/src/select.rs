@@ -255,6 +255,9 @@ pub(crate) const fn fitting(row: &Row, wanted: &Wanted) -> u8 {
     {
         return 0;
     }
+    if row.flags & flag::BARE != 0 && wanted.has(MEMORY) && !wanted.has(UNSIZED) {
+        return 0;
+    }
     if wanted.has(DECORATED) {
         variants &= decorated_variants(row, wanted);
     }

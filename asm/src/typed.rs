@@ -27,6 +27,8 @@ pub(crate) use sealed::Sealed;
 pub struct Kind {
     /// What the operand can stand for if it fits 8 bits, 32 bits, 64 bits; all the same but for immediates.
     pub(crate) kinds: [u64; 3],
+    /// What only some values of the type are: `cl`, `st(0)`, the constant 1.
+    pub(crate) special: u64,
     pub(crate) seen: u64,
     pub(crate) what: What,
 }
@@ -93,14 +95,14 @@ pub trait Typed: Copy + Sealed {
 }
 
 /// No operand.
-#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Absent;
+pub(crate) struct Absent;
 
 impl Sealed for Absent {}
 impl Typed for Absent {
     const KIND: Kind = Kind {
         kinds: [0; 3],
+        special: 0,
         seen: 0,
         what: What::Absent,
     };
@@ -110,10 +112,10 @@ impl Typed for Absent {
 }
 
 macro_rules! registers {
-    ($($type:ident $kind:ident $what:ident;)*) => {$(
+    ($($type:ident $kind:ident $what:ident $special:expr;)*) => {$(
         impl Sealed for $type {}
         impl Typed for $type {
-            const KIND: Kind = Kind { kinds: [kind::$kind; 3], seen: 0, what: What::$what };
+            const KIND: Kind = Kind { kinds: [kind::$kind; 3], special: $special, seen: 0, what: What::$what };
             #[inline(always)]
             fn operand(self) -> Operand {
                 self.into()
@@ -131,18 +133,18 @@ macro_rules! registers {
 }
 
 registers! {
-    Gp8 R8 Register;
-    Gp16 R16 Register;
-    Gp32 R32 Register;
-    Gp64 R64 Register;
-    Segment SEG Register;
-    Mm MM Register;
-    Xmm XMM Vector;
-    Ymm YMM Vector;
-    Zmm ZMM Vector;
-    Mask K Register;
-    St STI Register;
-    Tmm TMM Register;
+    Gp8 R8 Register kind::AL | kind::CL;
+    Gp16 R16 Register kind::AX | kind::DX;
+    Gp32 R32 Register kind::EAX | kind::ECX;
+    Gp64 R64 Register kind::RAX | kind::RCX;
+    Segment SEG Register kind::FS | kind::GS;
+    Mm MM Register 0;
+    Xmm XMM Vector kind::XMM0;
+    Ymm YMM Vector 0;
+    Zmm ZMM Vector 0;
+    Mask K Register 0;
+    St STI Register kind::ST0;
+    Tmm TMM Register 0;
 }
 
 /// Memory of `SIZE` bytes, or of the size that the instruction has where `SIZE` is 0.
@@ -229,10 +231,7 @@ impl<const SIZE: u16> From<Ptr<SIZE>> for Mem {
     fn from(ptr: Ptr<SIZE>) -> Self {
         Self {
             base: Some(ptr.base.into()),
-            index: match ptr.index {
-                Some(index) => Some(index.into()),
-                None => None,
-            },
+            index: ptr.index.map(Reg::from),
             scale: ptr.scale,
             size: SIZE,
             disp: ptr.disp as i64,
@@ -251,6 +250,7 @@ impl<const SIZE: u16> Sealed for Ptr<SIZE> {}
 impl<const SIZE: u16> Typed for Ptr<SIZE> {
     const KIND: Kind = Kind {
         kinds: [kind::MEM | crate::operand::memory_kind(SIZE); 3],
+        special: 0,
         seen: if SIZE == 0 {
             seen::MEMORY | seen::UNSIZED
         } else {
@@ -285,7 +285,7 @@ macro_rules! integers {
     ($($type:ident $kinds:expr;)*) => {$(
         impl Sealed for $type {}
         impl Typed for $type {
-            const KIND: Kind = Kind { kinds: $kinds, seen: 0, what: What::Immediate };
+            const KIND: Kind = Kind { kinds: $kinds, special: kind::ONE | kind::I4, seen: 0, what: What::Immediate };
             #[inline(always)]
             fn operand(self) -> Operand {
                 self.into()
@@ -313,7 +313,7 @@ macro_rules! dynamic {
     ($($type:ident $what:ident;)*) => {$(
         impl Sealed for $type {}
         impl Typed for $type {
-            const KIND: Kind = Kind { kinds: [0; 3], seen: 0, what: What::$what };
+            const KIND: Kind = Kind { kinds: [0; 3], special: 0, seen: 0, what: What::$what };
             #[inline(always)]
             fn operand(self) -> Operand {
                 self.into()
@@ -333,6 +333,7 @@ impl Sealed for Label {}
 impl Typed for Label {
     const KIND: Kind = Kind {
         kinds: [kind::REL; 3],
+        special: 0,
         seen: 0,
         what: What::Label,
     };
@@ -390,12 +391,19 @@ impl<const M: u16, A: Typed, B: Typed, C: Typed, D: Typed, E: Typed> Plan<M, A, 
     ];
 
     const fn row(tier: usize, high: bool) -> u32 {
+        match Self::selected(tier, high, false) {
+            Selected::Row(row, variant) => (row as u32) << 2 | variant as u32,
+            _ => NO_ROW,
+        }
+    }
+
+    const fn selected(tier: usize, high: bool, special: bool) -> Selected {
         let mut signatures = [0; 5];
         let mut bits = 0;
         let mut i = 0;
         while i < Self::LEN {
             let kind = Self::KINDS[i];
-            signatures[i] = kind.at(tier);
+            signatures[i] = kind.at(tier) | if special { kind.special } else { 0 };
             bits |= kind.seen;
             if high {
                 bits |= match kind.what {
@@ -406,10 +414,7 @@ impl<const M: u16, A: Typed, B: Typed, C: Typed, D: Typed, E: Typed> Plan<M, A, 
             }
             i += 1;
         }
-        match search(&Wanted::plain(Mnemonic(M), signatures, Self::LEN, bits)) {
-            Selected::Row(row, variant) => (row as u32) << 2 | variant as u32,
-            _ => NO_ROW,
-        }
+        search(&Wanted::plain(Mnemonic(M), signatures, Self::LEN, bits))
     }
 
     /// Whether only values tell the form: an operand is of no certain kind, or the row has demands of its own.
@@ -419,6 +424,10 @@ impl<const M: u16, A: Typed, B: Typed, C: Typed, D: Typed, E: Typed> Plan<M, A, 
         while i < Self::LEN {
             dynamic |= matches!(Self::KINDS[i].what, What::Dynamic);
             i += 1;
+        }
+        // Some values of the types have a form, as `cl` has for shifts.
+        if Self::ROWS[0][0] == NO_ROW {
+            dynamic |= matches!(Self::selected(0, false, true), Selected::Row(..));
         }
         let mut high = 0;
         while high < 2 {
@@ -452,7 +461,7 @@ impl<const M: u16, A: Typed, B: Typed, C: Typed, D: Typed, E: Typed> Plan<M, A, 
             let mut tier = 0;
             while tier < 3 {
                 any |= Self::ROWS[0][tier] != NO_ROW;
-                ambiguous |= Self::is_ambiguous(tier);
+                ambiguous |= matches!(Self::selected(tier, false, false), Selected::Ambiguous);
                 tier += 1;
             }
             assert!(
@@ -462,19 +471,6 @@ impl<const M: u16, A: Typed, B: Typed, C: Typed, D: Typed, E: Typed> Plan<M, A, 
             assert!(any, "this instruction does not take operands of these types");
         }
     };
-
-    const fn is_ambiguous(tier: usize) -> bool {
-        let mut signatures = [0; 5];
-        let mut bits = 0;
-        let mut i = 0;
-        while i < Self::LEN {
-            signatures[i] = Self::KINDS[i].at(tier);
-            bits |= Self::KINDS[i].seen;
-            i += 1;
-        }
-        let wanted = Wanted::plain(Mnemonic(M), signatures, Self::LEN, bits);
-        matches!(search(&wanted), Selected::Ambiguous)
-    }
 
     const FORMS: [[Form; 3]; 2] = [
         [Self::form(0, 0), Self::form(0, 1), Self::form(0, 2)],
@@ -587,13 +583,13 @@ fn one<
     let form = const { &Plan::<M, A, B, C, D, E>::FORMS[HIGH][TIER] };
     sink.append(Mnemonic(M), |bytes| {
         let mut out = Out::<false>::new(bytes);
-        let mut parts = Parts::of(form);
+        let mut parts = Parts::new();
         let memories = [a.memory(), b.memory(), c.memory(), d.memory()];
         let mut index = 0;
         macro_rules! place {
             ($($operand:ident $type:ident)*) => {$(
                 match $type::KIND.what {
-                    What::Register | What::Vector => parts.register(form.slots[index], $operand.register()),
+                    What::Register | What::Vector => parts.register(form, form.slots[index], $operand.register()),
                     What::Memory => parts.mem = Some(&memories[index]),
                     _ => {}
                 }
@@ -602,7 +598,7 @@ fn one<
         }
         place!(a A b B c C d D);
         if matches!(E::KIND.what, What::Register | What::Vector) {
-            parts.register(form.slots[index], e.register());
+            parts.register(form, form.slots[index], e.register());
         }
         encode::put_head(&mut out, form, &parts, &Decoration::NONE)?;
         let values = [a.value(), b.value(), c.value(), d.value(), e.value()];
@@ -614,4 +610,81 @@ fn one<
         encode::put_last(&mut out, form, &parts);
         Ok(out.len())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reg::*;
+    use crate::{Buffer, Instructions};
+
+    /// What the typed method writes, and what the same operands come to at run time.
+    macro_rules! both {
+        ($method:ident = $name:literal: $($operand:expr),*) => {{
+            let (mut typed, mut dynamic) = ([0; 64], [0; 64]);
+            let (mut a, mut b) = (Buffer::new(&mut typed), Buffer::new(&mut dynamic));
+            a.$method($($operand),*).unwrap();
+            b.op(Mnemonic::constant($name), &[$(Operand::from($operand)),*]).unwrap();
+            assert_eq!(a.bytes(), b.bytes(), "{} {:?}", $name, ($($operand,)*));
+        }};
+    }
+
+    #[test]
+    fn types_choose_what_values_choose() {
+        for value in [0, 1, -1, 127, 128, -128, -129, 255, 256, i32::MAX, i32::MIN] {
+            both!(add = "add": RBX, value);
+            both!(mov = "mov": R9D, value);
+            both!(mov = "mov": ptr(RBP, value).qword(), value);
+            both!(push = "push": value);
+            both!(imul_3 = "imul": RCX, ptr(R13, value), value);
+        }
+        for value in [0, 127, -129, i64::from(i32::MAX) + 1, i64::from(u32::MAX), i64::MIN] {
+            both!(mov = "mov": R12, value);
+        }
+        for n in 0..32 {
+            let (x, y, z) = (Xmm(n), Ymm(31 - n), Zmm(n));
+            both!(vaddps = "vaddps": x, Xmm(31 - n), ptr(RSP, 16));
+            both!(vpaddd = "vpaddd": y, y, Ymm(n));
+            both!(vmovups = "vmovups": ptr(R12, 64 * i32::from(n)).zmmword(), z);
+            both!(vmovaps = "vmovaps": x, Xmm(31 - n));
+            let (g, r, b) = (Gp32(n), Gp64(31 - n), Gp8(n));
+            both!(mov = "mov": g, ptr(r, 1));
+            both!(movzx = "movzx": g, b);
+            both!(andn = "andn": g, g, ptr(r, 0));
+            both!(sete = "sete": b);
+            both!(vcvtsi2sd = "vcvtsi2sd": x, x, r);
+            both!(add_3 = "add": r, r, r);
+        }
+        both!(shl = "shl": RDX, 4u8);
+        both!(shl = "shl": RDX, CL);
+        both!(blendvps = "blendvps": XMM1, XMM2, XMM0);
+        both!(out = "out": 0x80u8, AL);
+        both!(fadd = "fadd": ST0, ST3);
+        both!(fadd = "fadd": ST3, ST0);
+        both!(mov = "mov": FS, EAX);
+        both!(tdpbssd = "tdpbssd": TMM1, TMM2, TMM3);
+        both!(kandw = "kandw": K1, K2, K3);
+        both!(pxor = "pxor": MM1, ptr(RAX, 0).qword());
+        both!(lea = "lea": RAX, ptr(RCX, 8).index(RDX, 8));
+        both!(movsb_2 = "movsb": ptr(RDI, 0).byte(), ptr(RSI, 0).byte());
+    }
+
+    #[test]
+    fn values_that_no_form_takes_are_refused() {
+        let mut memory = [0; 64];
+        let mut code = Buffer::new(&mut memory);
+        assert!(matches!(code.add(AX, 0x1_0000), Err(EncodeError::NoForm { .. })));
+        assert!(matches!(code.shl(EAX, 300), Err(EncodeError::NoForm { .. })));
+        let rsp_index = ptr(RAX, 0).index(RSP, 2);
+        assert!(matches!(code.mov(EAX, rsp_index), Err(EncodeError::BadIndex { .. })));
+        assert!(matches!(
+            code.vtestps(Xmm(20), XMM1),
+            Err(EncodeError::NotAllowed { .. })
+        ));
+        let mut small = [0; 3];
+        let mut code = Buffer::new(&mut small);
+        assert_eq!(code.mov(RAX, RBX), Ok(()));
+        assert!(matches!(code.ret(), Err(EncodeError::NoRoom { .. })));
+        assert_eq!(code.bytes(), [0x48, 0x89, 0xd8]);
+    }
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use restub_stubs::{OnUnbound, Slot, Stub, StubTable};
 use support::TwoViews;
@@ -26,9 +26,11 @@ use support::TwoViews;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const ROUNDS: usize = 301;
-/// Turns of the calling loop, of sixteen calls each.
+/// How many calls a turn of the calling loop makes.
+const CALLS: i64 = 16;
 const TURNS: i64 = 10_000;
-const CALLS: f64 = 16.0 * TURNS as f64;
+/// While another thread retargets: few, so that both have a processor all the while.
+const TURNS_TOGETHER: i64 = 500;
 const RETARGETS: u32 = 1000;
 /// Under this name ORC knows its stub.
 const NAME: &CStr = c"one";
@@ -197,14 +199,14 @@ impl Subjects {
         })
     }
 
-    /// Nanoseconds for a call.
-    fn time(&self, subject: &Subject) -> f64 {
+    /// Nanoseconds for a call, on average over so many turns of the loop.
+    fn time(&self, subject: &Subject, turns: i64) -> f64 {
         let start = Instant::now();
         // SAFETY: the address is that of a function that returns 1, or of something that jumps to one.
-        let sum = unsafe { (self.calls)(black_box(subject.address), TURNS) };
+        let sum = unsafe { (self.calls)(black_box(subject.address), turns) };
         let time = start.elapsed().as_nanos() as f64;
-        assert_eq!(sum, 16 * TURNS, "{} has called something else", subject.name);
-        time / CALLS
+        assert_eq!(sum, CALLS * turns, "{} has called something else", subject.name);
+        time / (CALLS * turns) as f64
     }
 }
 
@@ -238,7 +240,7 @@ fn compare(subjects: &Subjects, rounds: usize) {
     let mut times = vec![Vec::new(); subjects.all.len()];
     for _ in 0..rounds {
         for (subject, times) in subjects.all.iter().zip(&mut times) {
-            times.push(subjects.time(subject));
+            times.push(subjects.time(subject, TURNS));
         }
     }
     let undisturbed: Vec<f64> = times.iter().map(|times| median(times.clone())).collect();
@@ -289,17 +291,17 @@ impl Retargeter<'_> {
             thread::yield_now();
         }
         let first = self.done.load(Ordering::Relaxed);
-        let time = self.subjects.time(&self.subjects.all[subject]);
+        let time = self.subjects.time(&self.subjects.all[subject], TURNS_TOGETHER);
         let retargets = self.done.load(Ordering::Relaxed) - first;
         self.subject.store(Self::NOBODY, Ordering::Release);
-        (time, time * CALLS / retargets.max(1) as f64)
+        (time, time * (CALLS * TURNS_TOGETHER) as f64 / retargets.max(1) as f64)
     }
 }
 
 /// Calls while another thread retargets what they go through. Both threads need a processor at the same time: what was
 /// measured while the other had none does not count.
 fn under_retargeting(subjects: &Subjects, rounds: usize, undisturbed: &[f64]) {
-    const ATTEMPTS: usize = 50;
+    const PATIENCE: Duration = Duration::from_secs(30);
     const AT_LEAST_EVERY: f64 = 1000.0;
     let retargeter = Retargeter {
         subjects,
@@ -310,7 +312,8 @@ fn under_retargeting(subjects: &Subjects, rounds: usize, undisturbed: &[f64]) {
     let mut measured = vec![Vec::new(); subjects.all.len()];
     thread::scope(|scope| {
         scope.spawn(|| retargeter.run());
-        for _ in 0..rounds * ATTEMPTS {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && aimed().any(|i| measured[i].len() < rounds) {
             for i in aimed().filter(|&i| measured[i].len() < rounds).collect::<Vec<_>>() {
                 let (time, every) = retargeter.time(i);
                 if every < AT_LEAST_EVERY {

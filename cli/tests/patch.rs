@@ -353,40 +353,52 @@ const BEFORE: &str = r#"
     }
 "#;
 
+/// A change of [`BEFORE`], and what it changes in the functions.
+struct Edit {
+    what: &'static str,
+    replacements: &'static [(&'static str, &'static str)],
+    expected: &'static [(&'static str, &'static str)],
+}
+
+const EDITS: [Edit; 5] = [
+    Edit {
+        what: "nothing",
+        replacements: &[("static int calls;", "\n\n/* moved */ static int calls;")],
+        expected: &[],
+    },
+    Edit {
+        what: "a string",
+        replacements: &[("\"many\"", "\"a great many\"")],
+        expected: &[("title", "changed")],
+    },
+    Edit {
+        what: "a constant table",
+        replacements: &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
+        expected: &[("scaled", "changed")],
+    },
+    Edit {
+        what: "a static function, and another one",
+        replacements: &[
+            ("return x + ++calls", "return x - ++calls"),
+            ("return x * weights", "return 1 + x * weights"),
+        ],
+        expected: &[("helper", "changed"), ("scaled", "changed")],
+    },
+    Edit {
+        what: "an added function",
+        replacements: &[
+            (
+                "__attribute__((noipa)) int entry",
+                "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
+            ),
+            ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
+        ],
+        expected: &[("entry", "changed"), ("extra", "added")],
+    },
+];
+
 #[test]
 fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
-    let changes: [(&str, &[(&str, &str)], &[(&str, &str)]); 5] = [
-        (
-            "nothing",
-            &[("static int calls;", "\n\n/* moved */ static int calls;")],
-            &[],
-        ),
-        ("a string", &[("\"many\"", "\"a great many\"")], &[("title", "changed")]),
-        (
-            "a constant table",
-            &[("{1, 2, 3, 4}", "{1, 2, 3, 5}")],
-            &[("scaled", "changed")],
-        ),
-        (
-            "a static function, and another one",
-            &[
-                ("return x + ++calls", "return x - ++calls"),
-                ("return x * weights", "return 1 + x * weights"),
-            ],
-            &[("helper", "changed"), ("scaled", "changed")],
-        ),
-        (
-            "an added function",
-            &[
-                (
-                    "__attribute__((noipa)) int entry",
-                    "__attribute__((noipa)) int extra(int x) { return calls + x; }\n__attribute__((noipa)) int entry",
-                ),
-                ("helper(x) + scaled", "helper(x) + extra(x) + scaled"),
-            ],
-            &[("entry", "changed"), ("extra", "added")],
-        ),
-    ];
     for flags in [
         &["-O2", "-fPIE"][..],
         &["-O2", "-fPIE", "-ffunction-sections", "-fdata-sections"],
@@ -398,7 +410,12 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
         folder.write("old/prog.c", BEFORE);
         folder.tool("gcc", &[flags, &["-c", "old/prog.c", "-o", "old.o"]].concat());
         folder.tool("gcc", &["old.o", "-o", "old/prog"]);
-        for (what, replacements, expected) in changes {
+        for Edit {
+            what,
+            replacements,
+            expected,
+        } in &EDITS
+        {
             let after = replacements
                 .iter()
                 .fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
@@ -416,7 +433,7 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
                     )
                 })
                 .collect();
-            assert_eq!(found, expected, "{what} {flags:?}: {report}");
+            assert_eq!(found, *expected, "{what} {flags:?}: {report}");
             if expected.is_empty() {
                 assert!(!folder.file("patch.o").exists());
                 continue;
@@ -432,6 +449,10 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
             assert_eq!(patched, changed, "{what} {flags:?}: {status}");
         }
     }
+}
+
+#[test]
+fn a_difference_says_what_no_patch_can_bring_about() {
     let folder = Folder::new();
     folder.compile("old.c", "int kept = 1; int f(void) { return kept; }", &["-O2"]);
     folder.compile("new.c", "int kept = 2; int f(void) { return kept + 1; }", &["-O2"]);
@@ -440,6 +461,32 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
     let (text, _) = texts(&output);
     assert!(
         text.contains("changed  f  at +") && text.contains("no patch can bring about: kept: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_user_may_patch_their_own_processes_only() {
+    let folder = Folder::new();
+    folder.write("prog.c", PROGRAM);
+    folder.tool("gcc", &["-O2", "-pthread", "prog.c", "-o", "prog"]);
+    folder.write("fix.c", PATCH);
+    folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c", "-o", "fix.o"]);
+    std::fs::copy(env!("CARGO_BIN_EXE_restub"), folder.file("restub")).expect("the command can be copied");
+    folder.tool("chmod", &["-R", "a+rX", "."]);
+    let nobody = ["--reuid=65534", "--clear-groups"];
+    let as_nobody = |arguments: &[&str]| folder.output("setpriv", &[&nobody[..], &["./restub"], arguments].concat());
+    let mut command = Command::new("setpriv");
+    let mut own = Program::start(command.args(nobody).arg("./prog").current_dir(folder.path()));
+    let output = as_nobody(&["patch", &own.pid(), "fix.o"]);
+    assert!(output.status.success(), "{:?}", texts(&output));
+    assert!(own.ask().starts_with("2 2 2 wrong 0"));
+    let other = Program::start(&mut Command::new(folder.file("prog")));
+    let output = as_nobody(&["patch", &other.pid(), "fix.o"]);
+    assert_eq!(output.status.code(), Some(5));
+    let (_, text) = texts(&output);
+    assert!(
+        text.contains("it belongs to user 0; run restub as that user, as root, or with CAP_SYS_PTRACE"),
         "{text}"
     );
 }

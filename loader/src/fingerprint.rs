@@ -1,8 +1,9 @@
 //! Whether a function is the same as before: a number for what it does, wherever it is and whatever lies around it.
 //!
 //! The number covers the instructions, with the fields of relocations left out, and what these refer to: symbols by their
-//! name, strings by their contents, other places by section and offset. Two versions with the same number are the same;
-//! of two with different numbers one may only lie differently among its neighbours.
+//! name, strings by their contents, other constants with those around them, other places by section and offset. Two
+//! versions with the same number are the same; of two with different numbers one may only lie differently among its
+//! neighbours.
 
 use std::hash::Hasher;
 
@@ -21,7 +22,7 @@ struct Part {
     own: usize,
 }
 
-/// The numbers of all own functions, by their place in [`Unit::owns`]; 0 for what is no function.
+/// The numbers of all own functions, by their place in [`Unit::owns`]; 0 for what is no function, or has no size.
 pub(crate) fn of_functions(unit: &Unit<'_>) -> Vec<u64> {
     let mut numbers = vec![0; unit.owns.len()];
     let mut parts: Vec<(u32, u32, Part)> = Vec::new();
@@ -48,6 +49,10 @@ pub(crate) fn of_functions(unit: &Unit<'_>) -> Vec<u64> {
 }
 
 fn number(unit: &Unit<'_>, object: usize, section: &Section<'_>, part: &Part, relocations: &[Relocation]) -> u64 {
+    if part.start == part.end {
+        // Assembly need not say how long a function is.
+        return 0;
+    }
     let mut hasher = FxHasher::default();
     let length = section.data.len() as u64;
     let bytes =
@@ -86,6 +91,10 @@ fn write_target(unit: &Unit<'_>, id: SymbolId, relocation: &Relocation, hasher: 
     let offset = value.wrapping_add_signed(relocation.addend);
     if !section.flags.contains(elf::SHF_STRINGS) {
         hasher.write_u64(offset);
+        // Where a constant without a name ends is not known: a number, or a string of unoptimized code.
+        if !section.flags.contains(elf::SHF_EXECINSTR) && !section.flags.contains(elf::SHF_WRITE) {
+            hasher.write(section.data);
+        }
         return;
     }
     // The addend of a field in code counts from the end of the field.

@@ -1,17 +1,19 @@
 //! Which definitions of a patch the target has too: functions to replace, and variables to keep.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use object::elf;
 use object::read::archive::ArchiveFile;
 use restub_loader::{Error as LinkError, Input};
 
 use crate::error::{Refusal, Result};
+use crate::inlined;
 use crate::module::{Kind, Module, Symbol};
 use crate::retarget::{Definition, PatchObject, base_name, numbered};
 
 /// Refusals that `--allow` overrides: where somebody who knows the program can know better.
-pub(crate) const OVERRIDABLE: [&str; 2] = ["clone", "initial-value"];
+pub(crate) const OVERRIDABLE: [&str; 3] = ["clone", "initial-value", "inlined"];
 
 /// A definition of a patch with its counterpart in the target.
 #[derive(Debug, Clone, Copy)]
@@ -156,6 +158,7 @@ pub(crate) fn match_all<'m>(
         ));
     }
     check_clones(module, objects, &matched, refusals);
+    check_inlined(module, &matched, refusals);
     matched
 }
 
@@ -373,6 +376,29 @@ fn check_clones(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<
                     ),
                 ));
             }
+        }
+    }
+}
+
+/// Functions that have a copy of a replaced one inside of them, and are not replaced themselves.
+fn check_inlined(module: &Module, matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
+    let replaced: BTreeSet<&str> = matched.functions.iter().map(|pair| &*pair.symbol.name).collect();
+    let mut callers: Vec<_> = inlined::callers(module.debug_file(), &replaced).into_iter().collect();
+    callers.sort();
+    for (name, callers) in callers {
+        let left: Vec<String> = callers
+            .into_iter()
+            .filter(|caller| !replaced.contains(&**caller))
+            .collect();
+        if !left.is_empty() {
+            refusals.push(Refusal::new(
+                "inlined",
+                name,
+                format!(
+                    "its code is also inlined in {}, which the patch does not replace",
+                    left.join(", ")
+                ),
+            ));
         }
     }
 }

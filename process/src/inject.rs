@@ -14,12 +14,13 @@ use restub_asm::reg::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI};
 use restub_asm::{Builder, Instructions as _, Mem};
 
 use crate::error::{Error, Result};
-use crate::procfs::{Mapping, system};
+use crate::procfs::{Mapping, Procfs, system};
 use crate::ptrace::{self, Registers, Report};
 use crate::threads::{Hold, wait_for};
 
 /// Room for a detour in bytes.
 pub(crate) const DETOUR_BYTES: usize = 128;
+const SYSCALL_BYTES: u64 = 2;
 /// How long a thread is waited for before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long a system call may take.
@@ -247,12 +248,40 @@ pub(crate) fn resumption(registers: &Registers) -> (u64, u64) {
     const ERESTARTSYS: i64 = -512;
     const ERESTARTNOHAND: i64 = -514;
     const ERESTART_RESTARTBLOCK: i64 = -516;
-    const SYSCALL_BYTES: u64 = 2;
     let in_call = registers.orig_rax.cast_signed() >= 0;
     match registers.rax.cast_signed() {
         ERESTARTNOHAND..=ERESTARTSYS if in_call => (registers.rip - SYSCALL_BYTES, registers.orig_rax),
         ERESTART_RESTARTBLOCK if in_call => (registers.rip - SYSCALL_BYTES, libc::SYS_restart_syscall.cast_unsigned()),
         _ => (registers.rip, registers.rax),
+    }
+}
+
+/// The registers of a stopped thread, without what the stop alone has done to it.
+///
+/// Some system calls fail with EINTR when a thread is stopped, though no handler of a signal runs (signal(7),
+/// "Interruption of system calls by stop signals"), and programs do not expect that. They are made again, unless there
+/// is a signal for which the program waits to be told so.
+pub(crate) fn undisturbed(procfs: &Procfs, tid: i32, registers: Registers) -> Registers {
+    const FAIL_WHEN_STOPPED: [i64; 9] = [
+        libc::SYS_epoll_wait,
+        libc::SYS_epoll_pwait,
+        libc::SYS_epoll_pwait2,
+        libc::SYS_semop,
+        libc::SYS_semtimedop,
+        libc::SYS_rt_sigtimedwait,
+        libc::SYS_io_getevents,
+        libc::SYS_msgrcv,
+        libc::SYS_msgsnd,
+    ];
+    let failed = registers.rax.cast_signed() == -i64::from(libc::EINTR);
+    let call = registers.orig_rax.cast_signed();
+    if !failed || !FAIL_WHEN_STOPPED.contains(&call) || procfs.has_signal(tid) {
+        return registers;
+    }
+    Registers {
+        rip: registers.rip - SYSCALL_BYTES,
+        rax: registers.orig_rax,
+        ..registers
     }
 }
 

@@ -71,6 +71,7 @@ mod error;
 mod image;
 mod image_memory;
 mod inject;
+mod inlined;
 mod look;
 mod module;
 mod plan;

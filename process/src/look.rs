@@ -29,7 +29,7 @@ pub fn status(pid: i32) -> Result<Status> {
     let shown = registry
         .slots
         .iter()
-        .filter(|slot| Some(slot.slot) != registry.unwind_slot);
+        .filter(|slot| Some(slot.slot) != registry.unwind_slot && slot.address != 0);
     let functions = shown.map(|slot| {
         let entry = entry_state(&procfs, slot);
         let top = slot

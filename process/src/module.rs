@@ -63,6 +63,8 @@ pub(crate) struct Module {
     pub(crate) is_executable: bool,
     /// The file.
     pub(crate) bytes: Vec<u8>,
+    /// The file with its symbols, if that is another one.
+    debug: Option<Vec<u8>>,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) files: Vec<Box<str>>,
     pub(crate) slots: Vec<Slot>,
@@ -133,6 +135,11 @@ impl Module {
                 let start = usize::try_from(segment.p_offset(LE).checked_add(into)?).ok()?;
                 inside.then(|| self.bytes.get(start..start.checked_add(usize::try_from(size).ok()?)?))?
             })
+    }
+
+    /// The file that has the module's debug information, if there is any.
+    pub(crate) fn debug_file(&self) -> &[u8] {
+        self.debug.as_deref().unwrap_or(&self.bytes)
     }
 
     /// What messages call the module.
@@ -254,6 +261,7 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
         range: bias.wrapping_add(low)..bias.wrapping_add(high.next_multiple_of(PAGE)),
         is_executable: false,
         bytes: bytes.to_vec(),
+        debug: None,
         symbols: Vec::new(),
         files: Vec::new(),
         slots: Vec::new(),
@@ -271,6 +279,7 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
         && let Some(debug) = debug_file::find(procfs, &module)
     {
         module.read_symbols(&debug, true);
+        module.debug = Some(debug);
     }
     module.index();
     Ok(Some(module))

@@ -151,6 +151,16 @@ impl Procfs {
         pairs.find(|(known, _)| *known == kind).map(|(_, value)| value)
     }
 
+    /// Whether a signal that is not blocked is on its way to a thread.
+    pub(crate) fn has_signal(&self, tid: i32) -> bool {
+        let path = PathBuf::from(format!("/proc/{}/task/{tid}/status", self.pid));
+        let set = |field: &str| status(&path, field).and_then(|text| u64::from_str_radix(&text, 16).ok());
+        match (set("SigPnd"), set("ShdPnd"), set("SigBlk")) {
+            (Some(own), Some(shared), Some(blocked)) => (own | shared) & !blocked != 0,
+            _ => true,
+        }
+    }
+
     /// The name of one of its threads.
     pub(crate) fn thread_name(&self, tid: i32) -> String {
         let name = fs::read_to_string(format!("/proc/{}/task/{tid}/comm", self.pid)).unwrap_or_default();

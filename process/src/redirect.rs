@@ -57,6 +57,10 @@ impl Planner<'_, '_> {
                 );
                 return Ok(None);
             }
+            // A library that is not there any more had a function at this address.
+            for slot in self.registry.slots.iter_mut().filter(|slot| slot.slot == known.slot) {
+                slot.address = 0;
+            }
         }
         const LONGEST: u64 = 1 << 20;
         let length = (module.next_start(symbol.address) - symbol.address).min(LONGEST);

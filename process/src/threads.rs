@@ -8,6 +8,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::inject::undisturbed;
 use crate::procfs::{self, Procfs, system};
 use crate::ptrace::{self, Registers, Report};
 
@@ -38,8 +39,10 @@ pub(crate) struct StoppedThread {
     pub(crate) registers: Registers,
 }
 
-/// Pauses between two looks at threads. The processor has to be left to them, since they run to stop.
-const PAUSE: Duration = Duration::from_micros(5);
+/// Pauses between two looks at threads: each is twice the one before. The processor has to be left to the threads, since
+/// they run to stop.
+const FIRST_PAUSE: Duration = Duration::from_micros(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 
 impl<'a> Hold<'a> {
     /// Takes hold of a process, and stops no thread.
@@ -132,14 +135,20 @@ impl<'a> Hold<'a> {
     }
 
     fn interrupt_running(&mut self) {
-        // A thread that is gone cannot be interrupted, and says so when it is waited for.
-        for thread in self.threads.iter().filter(|thread| !thread.stopped) {
+        for thread in self.threads.iter_mut().filter(|thread| !thread.stopped) {
+            // One that was too late for the attempt before has stopped meanwhile.
+            if let Ok(Some(report @ (Report::Stopped | Report::Signal(_)))) = ptrace::poll(thread.tid) {
+                thread.stop(report, self.procfs);
+                continue;
+            }
+            // A thread that is gone cannot be interrupted, and says so when it is waited for.
             let _ = ptrace::interrupt(thread.tid);
         }
     }
 
     fn wait_all(&mut self, begin: Instant, limit: Duration) -> Result<()> {
-        let pid = self.procfs.pid;
+        let (procfs, pid) = (self.procfs, self.procfs.pid);
+        let mut pause = FIRST_PAUSE;
         loop {
             let mut open = false;
             let mut gone = false;
@@ -150,7 +159,7 @@ impl<'a> Hold<'a> {
                         thread.tid = 0;
                         gone = true;
                     }
-                    Some(report) => thread.stop(report),
+                    Some(report) => thread.stop(report, procfs),
                 }
             }
             if gone {
@@ -162,7 +171,8 @@ impl<'a> Hold<'a> {
             if begin.elapsed() > limit {
                 return Err(self.not_stopped(limit));
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -190,7 +200,7 @@ impl<'a> Hold<'a> {
                 Ok(false)
             }
             Some(report) => {
-                self.threads[at].stop(report);
+                self.threads[at].stop(report, self.procfs);
                 Ok(true)
             }
             None => Ok(false),
@@ -250,11 +260,24 @@ impl Thread {
         }
     }
 
-    fn stop(&mut self, report: Report) {
+    fn stop(&mut self, report: Report, procfs: &Procfs) {
         self.stopped = true;
-        if let Report::Signal(signal) = report {
-            self.signal = signal;
+        match report {
+            Report::Signal(signal) => self.signal = signal,
+            // Whatever becomes of the stop, a call that it made fail is made again.
+            _ => undisturb(self.tid, procfs),
         }
+    }
+}
+
+fn undisturb(tid: i32, procfs: &Procfs) {
+    let Ok(found) = ptrace::registers(tid) else {
+        return;
+    };
+    let registers = undisturbed(procfs, tid, found);
+    if registers.rip != found.rip {
+        // It fails only for a thread that was killed meanwhile.
+        let _ = ptrace::set_registers(tid, &registers);
     }
 }
 
@@ -306,6 +329,7 @@ impl Drop for Stop<'_, '_> {
 /// Waits until a thread reports; `None` if it does not in time.
 pub(crate) fn wait_for(tid: i32, limit: Duration) -> io::Result<Option<Report>> {
     let begin = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         if let Some(report) = ptrace::poll(tid)? {
             return Ok(Some(report));
@@ -313,6 +337,7 @@ pub(crate) fn wait_for(tid: i32, limit: Duration) -> io::Result<Option<Report>> 
         if begin.elapsed() > limit {
             return Ok(None);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

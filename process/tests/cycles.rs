@@ -110,17 +110,17 @@ fn runs(program: &mut Program, version: usize) {
 
 #[test]
 fn gcc_pie() {
-    cycles("gcc", &["-fPIE", "-pie"], 64, 10, setting("RESTUB_CYCLES", 4));
+    cycles("gcc", &["-fPIE", "-pie"], 64, 10, setting("RESTUB_CYCLES", 3));
 }
 
 #[test]
 fn gcc_no_pie() {
-    cycles("gcc", &["-fno-pie", "-no-pie"], 64, 10, setting("RESTUB_CYCLES", 4));
+    cycles("gcc", &["-fno-pie", "-no-pie"], 64, 10, setting("RESTUB_CYCLES", 3));
 }
 
 #[test]
 fn clang_pie() {
-    cycles("clang-19", &["-fPIE", "-pie"], 64, 10, setting("RESTUB_CYCLES", 4));
+    cycles("clang-19", &["-fPIE", "-pie"], 64, 10, setting("RESTUB_CYCLES", 3));
 }
 
 #[test]
@@ -130,16 +130,16 @@ fn clang_no_pie() {
         &["-fno-pie", "-no-pie"],
         64,
         10,
-        setting("RESTUB_CYCLES", 4),
+        setting("RESTUB_CYCLES", 3),
     );
 }
 
 #[test]
 fn one_thread() {
-    cycles("gcc", &["-fPIE", "-pie"], 1, 0, setting("RESTUB_CYCLES", 4));
+    cycles("gcc", &["-fPIE", "-pie"], 1, 0, setting("RESTUB_CYCLES", 3));
 }
 
 #[test]
 fn sixteen_threads() {
-    cycles("gcc", &["-fPIE", "-pie"], 16, 10, setting("RESTUB_CYCLES", 4));
+    cycles("gcc", &["-fPIE", "-pie"], 16, 10, setting("RESTUB_CYCLES", 3));
 }

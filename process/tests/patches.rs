@@ -219,3 +219,43 @@ fn what_cannot_be_applied_safely_is_refused_by_its_code() {
     );
     assert!(status(pid).expect("status").patched_before);
 }
+
+#[test]
+fn copies_that_debug_information_knows_of_are_not_forgotten() {
+    let folder = Folder::new();
+    let source = r#"
+        #include <stdio.h>
+        volatile int one = 1;
+        int shown(int x) { return x * 3 + 1; }
+        __attribute__((noipa)) int user(int x) { return shown(x) + 10; }
+        int main(void) { char line[9]; while (fgets(line, sizeof line, stdin)) { printf("%d %d\n", user(one), shown(one)); fflush(stdout); } }
+    "#;
+    let path = folder.compile("gcc", "prog.c", source, "prog", &["-O2", "-g"]);
+    let mut program = Program::start(&path, &[]);
+    assert_eq!(program.ask(""), "14 4");
+    let options = Options::default();
+    let one = object(&folder, "one.c", "int shown(int x) { return x; }");
+    let error = patch(program.pid(), &one, &options).expect_err("main and user have copies");
+    assert_eq!(code_of(&error), ["inlined"]);
+    assert!(
+        error
+            .to_string()
+            .contains("shown: its code is also inlined in main, user, "),
+        "{error}"
+    );
+    let allowed = Options {
+        allow: vec!["inlined".into()],
+        ..Options::default()
+    };
+    patch(program.pid(), &one, &allowed).expect("it is allowed");
+    assert_eq!(program.ask(""), "14 4", "the copies are as they were");
+    let both = object(
+        &folder,
+        "both.c",
+        "int shown(int x) { return x; } int user(int x) { return shown(x) + 20; } ",
+    );
+    let error = patch(program.pid(), &both, &options).expect_err("main has a copy");
+    assert!(error.to_string().contains("inlined in main, which"), "{error}");
+    patch(program.pid(), &both, &allowed).expect("it is allowed");
+    assert_eq!(program.ask(""), "21 4");
+}

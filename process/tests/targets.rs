@@ -301,6 +301,82 @@ fn who_may_not_be_traced_is_refused_with_the_reason() {
             .expect("procfs")
             .contains("TracerPid:\t0")
     });
+    // gdb attaches by SIGSTOP, which outlives a gdb that is killed early.
+    folder.tool("kill", &["-CONT", &pid]);
     patch(program.pid(), &objects, &options).expect("the patch");
     assert_eq!(program.ask("ab"), "302");
+}
+
+#[test]
+fn system_calls_go_on_as_if_nothing_had_stopped_them() {
+    let folder = Folder::new();
+    let source = PROGRAM.replace("int main(void) {", "int main(void) { start();").replace(
+        "static int calls;",
+        r#"
+            #include <errno.h>
+            #include <poll.h>
+            #include <pthread.h>
+            #include <signal.h>
+            #include <stdatomic.h>
+            #include <sys/epoll.h>
+            #include <sys/sem.h>
+            #include <time.h>
+            #include <unistd.h>
+            static int calls;
+            atomic_int failed, slept;
+            static void *waits(void *unused) {
+                int set = epoll_create1(0);
+                struct epoll_event event;
+                for (;;) if (epoll_wait(set, &event, 1, -1) < 0) failed |= 1;
+                return unused;
+            }
+            static void *semaphores(void *unused) {
+                int set = semget(IPC_PRIVATE, 1, 0600);
+                struct sembuf take = {0, -1, 0};
+                for (;;) if (semop(set, &take, 1) < 0) { if (errno != EINTR) break; failed |= 2; }
+                return unused;
+            }
+            static void *polls(void *unused) {
+                for (;;) if (poll(0, 0, -1) < 0) failed |= 4;
+                return unused;
+            }
+            static void *signals(void *unused) {
+                sigset_t set;
+                sigemptyset(&set);
+                sigaddset(&set, SIGUSR2);
+                sigprocmask(SIG_BLOCK, &set, 0);
+                for (;;) if (sigwaitinfo(&set, 0) < 0) failed |= 8;
+                return unused;
+            }
+            static void *sleeps(void *unused) {
+                struct timespec before, after, time = {1, 0};
+                for (;;) {
+                    clock_gettime(CLOCK_MONOTONIC, &before);
+                    if (nanosleep(&time, 0) != 0) failed |= 16;
+                    clock_gettime(CLOCK_MONOTONIC, &after);
+                    if ((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 1000) failed |= 32;
+                    slept++;
+                }
+                return unused;
+            }
+            static void start(void) {
+                void *(*all[])(void *) = {waits, semaphores, polls, signals, sleeps};
+                for (int i = 0; i < 5; i++) { pthread_t thread; pthread_create(&thread, 0, all[i], 0); }
+            }
+        "#,
+    );
+    let source = source.replace(
+        "printf(\"%d\\n\", answer(line))",
+        "printf(\"%d %d\\n\", answer(line), failed)",
+    );
+    folder.compile("gcc", "prog.c", &source, "prog", &["-O2", "-pthread"]);
+    let objects = object(&folder);
+    let mut program = Program::start(&folder.path("prog"), &[]);
+    assert_eq!(program.ask("ab"), "31 0");
+    for round in 1..20 {
+        patch(program.pid(), &objects, &Options::default()).expect("the patch");
+        assert_eq!(program.ask("ab"), format!("{} 0", 301 + round * 2 - 1));
+        revert(program.pid(), &Which::Last, &Options::default()).expect("it is reverted");
+        assert_eq!(program.ask("ab"), format!("{} 0", 31 + round * 2));
+    }
 }

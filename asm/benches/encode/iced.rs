@@ -140,11 +140,7 @@ pub(super) fn labels(rounds: &[Round]) -> Vec<u8> {
     for round in rounds {
         labels_round(&mut code, round).expect("all are valid");
     }
-    // A label needs an instruction.
-    code.nop().expect("it is valid");
-    let mut bytes = code.assemble(0).expect("all are valid");
-    bytes.pop();
-    bytes
+    code.assemble(0).expect("all are valid")
 }
 
 fn labels_round(code: &mut CodeAssembler, round: &Round) -> Result<(), IcedError> {
@@ -160,7 +156,7 @@ fn labels_round(code: &mut CodeAssembler, round: &Round) -> Result<(), IcedError
     code.jne(again)?;
     code.sub(a64(a), small)?;
     code.jmp(again)?;
-    // Two labels cannot be at one instruction, so each round ends with a `nop`.
+    // Two labels cannot be at one instruction.
     code.set_label(&mut done)?;
     code.nop()
 }

@@ -167,5 +167,5 @@ fn labels_round(code: &mut Builder, round: &Round) -> Result<(), EncodeError> {
     code.sub(g64(a), round.small)?;
     code.jmp(again)?;
     code.bind(done).expect("it is bound once");
-    Ok(())
+    code.nop()
 }

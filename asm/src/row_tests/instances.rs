@@ -76,6 +76,7 @@ fn memory(size: u16, row: &Row) -> Vec<Operand> {
             Mem::scaled(r(25), 4, 16),
         ]);
     }
+    let size = if row.flags & flag::BARE != 0 { 0 } else { size };
     all.into_iter().map(|m| Operand::Mem(m.size(size))).collect()
 }
 

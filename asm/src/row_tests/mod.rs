@@ -1,11 +1,14 @@
 //! Every row with every class of operand, against GNU as, llvm-mc and iced-x86.
 
+#![cfg(feature = "std")]
+
 mod cases;
 mod causes;
 mod decode;
 mod instances;
 mod oracle;
 mod print;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -95,6 +98,25 @@ fn rows_encode_as_llvm_mc_does_in_intel_syntax() {
 #[test]
 fn rows_encode_as_llvm_mc_does_in_att_syntax() {
     with_llvm_mc(Dialect::Att);
+}
+
+/// A row that was added has its typed method too.
+#[test]
+fn every_mnemonic_has_a_typed_method() {
+    let mut methods: Vec<(usize, &str)> = crate::instructions::METHODS
+        .iter()
+        .map(|(arguments, name)| (arguments.bytes().filter(u8::is_ascii_lowercase).count(), *name))
+        .collect();
+    let mut wanted: Vec<(usize, &str)> = crate::Mnemonic::all()
+        .flat_map(|mnemonic| mnemonic.rows().map(move |row| (mnemonic, row)))
+        .filter(|(mnemonic, row)| row.is_of(Syntax::Intel) && !mnemonic.name().contains('-'))
+        .map(|(mnemonic, row)| (usize::from(row.len), mnemonic.name()))
+        .collect();
+    for list in [&mut methods, &mut wanted] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    assert_eq!(methods, wanted);
 }
 
 /// What `encode` makes of an instruction, the text assembler makes of its text.

@@ -190,8 +190,8 @@ pub(super) const ROWS: &[&str] = &[
     "aor My,Gy : F2 0F 38 FC nosfx",
     "axor My,Gy : F3 0F 38 FC nosfx",
     "movdiri My,Gy : 0F 38 F9",
-    "movdir64b Gd,M : 66 0F 38 F8 adr",
-    "movdir64b Gq,M : 66 0F 38 F8 adr",
+    "movdir64b Gd,M : 66 0F 38 F8 adr bare",
+    "movdir64b Gq,M : 66 0F 38 F8 adr bare",
     "rdrand Rv : 0F C7 /6",
     "rdseed Rv : 0F C7 /7",
     // Strings.
@@ -287,6 +287,7 @@ pub(super) const ROWS: &[&str] = &[
     "outsl dx,sd : 6F rep att",
     "outsd dx,sd : 6F rep intel",
     "xlat|xlatb : D7",
+    "xlat|xlatb sb : D7 nosfx",
     // Conversions, flags.
     "cbtw|cbw : 66 98",
     "cwtl|cwde : 98",

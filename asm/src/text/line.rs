@@ -242,10 +242,10 @@ impl Assembler<'_> {
         self.lines.pending = false;
     }
 
-    /// Gives the view symbols their numbers. Returns whether there are any.
-    pub(super) fn assign_views(&mut self) -> bool {
+    /// Gives the view symbols their numbers. Code has its addresses.
+    pub(super) fn assign_views(&mut self) {
         if !self.lines.has_views {
-            return false;
+            return;
         }
         let mut last: Vec<Option<(u64, i64)>> = alloc::vec![None; self.unit.sections.len()];
         let entries = core::mem::take(&mut self.lines.entries);
@@ -265,6 +265,5 @@ impl Assembler<'_> {
             }
         }
         self.lines.entries = entries;
-        true
     }
 }

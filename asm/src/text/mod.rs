@@ -544,10 +544,9 @@ impl<'o> Assembler<'o> {
         self.section_symbols();
         self.common_symbols();
         self.unit.merge_subsections();
-        self.unit.relax();
-        if self.assign_views() {
-            self.unit.relax_again();
-        }
+        let rest = self.unit.relax_code();
+        self.assign_views();
+        self.unit.relax_values(&rest);
         self.write_line_table();
         self.write_frames();
         self.write_addrsig();

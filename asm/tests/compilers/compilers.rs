@@ -16,6 +16,7 @@ mod compile;
 mod crates;
 mod meaning;
 mod oracle;
+mod rows;
 mod sources;
 
 use std::fs;

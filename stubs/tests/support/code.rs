@@ -33,7 +33,7 @@ impl Page {
         use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
         /// No address is used twice: a stale caller faults for ever, and a word on a stack means one page. The range
         /// is one that sanitizers leave alone.
-        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0x7c00_0000_0000);
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0x7b00_0000_0000);
         let next = NEXT.fetch_add(4096, std::sync::atomic::Ordering::Relaxed) as *mut _;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;

@@ -1,0 +1,1 @@
+//! Nothing: cargo wants a library or a program in every package, and this one has tests.
