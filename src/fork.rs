@@ -53,6 +53,16 @@ impl Operation {
         }
         Operation { not_send: PhantomData }
     }
+
+    /// As [`begin`](Operation::begin), for signal handlers: does not wait for a `fork`, but gives up.
+    pub(crate) fn try_begin() -> Option<Self> {
+        // SAFETY: the lock is initialized statically at the latest, and this thread does not hold it.
+        if DEPTH.get() == 0 && unsafe { libc::pthread_rwlock_tryrdlock(LOCK.0.get()) } != 0 {
+            return None;
+        }
+        DEPTH.set(DEPTH.get() + 1);
+        Some(Operation { not_send: PhantomData })
+    }
 }
 
 impl Drop for Operation {

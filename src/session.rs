@@ -380,6 +380,10 @@ impl Session {
     /// It neither allocates nor waits, so that a signal handler may call it. While another thread loads or unloads, it
     /// finds nothing.
     pub fn function_at(&self, address: u64, found: impl FnOnce(&str, u64, &str)) -> bool {
+        // Else a child that is made at this moment would have the state locked for ever.
+        let Some(_operation) = Operation::try_begin() else {
+            return false;
+        };
         let Ok(state) = self.inner.state.try_lock() else {
             return false;
         };
