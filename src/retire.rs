@@ -1,5 +1,6 @@
 //! Giving modules up, and freeing their memory once no thread can be in them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -228,6 +229,30 @@ impl State {
         self.release_tls(image);
         self.memory.free(&freed);
         kept
+    }
+
+    /// Keeps nothing any more that a module superseded, or uses of what is superseded.
+    pub(crate) fn release_versions(&mut self, of: ModuleId) {
+        let mut line = vec![of];
+        let mut seen = BTreeSet::new();
+        while let Some(id) = line.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let uses = self
+                .modules
+                .get(&id)
+                .map_or_else(Vec::new, |module| module.uses.clone());
+            let before = self
+                .stubbed(id)
+                .map_or_else(Vec::new, |stubbed| stubbed.predecessors.clone());
+            for id in uses.into_iter().chain(before) {
+                if let Some(stubbed) = self.stubbed_mut(id).filter(|stubbed| stubbed.is_superseded) {
+                    stubbed.is_held = false;
+                    line.push(id);
+                }
+            }
+        }
     }
 
     /// Keeps as many versions before a module as are wanted for rollbacks, and no more.

@@ -170,6 +170,8 @@ impl Session {
             .iter()
             .map(|module| (Arc::clone(&module.image), Arc::clone(&module.finalizer)))
             .collect();
+        // Another thread may replace a module while its constructors run.
+        let _guard = (self.options().linkage == Linkage::Stubs).then(|| self.reclaimer().pin());
         // Constructors may load modules of their own.
         drop(state);
         for (image, finalizer) in parts {

@@ -68,27 +68,20 @@ impl Session {
     /// can be in it.
     fn unload_stubbed(&self, mut state: Locked<'_>, module: ModuleId) -> Result<()> {
         let names = state.names_of(module);
-        let uses = state
-            .modules
-            .get(&module)
-            .map_or_else(Vec::new, |module| module.uses.clone());
         let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
-        self.give_up(&mut state, module, Exposed::Free);
         // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
-        for id in uses {
-            if let Some(stubbed) = state.stubbed_mut(id)
-                && stubbed.is_superseded
-            {
-                stubbed.is_held = false;
-            }
-        }
+        state.release_versions(module);
+        // Another thread may collect while the destructors run.
+        let guard = self.reclaimer().pin();
+        self.give_up(&mut state, module, Exposed::Free);
         self.retire_superseded(&mut state, module);
         self.remove_stubs(&mut state, &names);
         drop(state);
         if let Some(finalizer) = finalizer {
-            // SAFETY: the image is in memory until it is reclaimed, and the author's code was trusted at the load.
+            // SAFETY: the guard keeps the image in memory, and the author's code was trusted at the load.
             unsafe { finalizer.run() };
         }
+        drop(guard);
         self.reclaim_some();
         Ok(())
     }

@@ -734,3 +734,25 @@ fn the_hook_hears_of_calls_to_what_is_gone() {
     assert!(libc::WIFEXITED(status));
     assert_eq!(libc::WEXITSTATUS(status), 7);
 }
+
+#[test]
+fn unloading_the_current_version_gives_the_kept_ones_up() {
+    let session = Session::builder().linkage(Linkage::Stubs).versions(3).build();
+    let version = |value: i32| unit("kept.c", &format!("int n; int f(void) {{ return n += {value}; }}"));
+    load(&session, &[version(1)]);
+    let mut module = None;
+    for value in 2..5 {
+        module = Some(replace(&session, &[version(value)], &Replace::new()).module);
+    }
+    assert_eq!(session.modules().len(), 4);
+    // SAFETY: nothing runs.
+    unsafe { session.unload(module.expect("there were replacements")) }.unwrap_or_else(|error| panic!("{error}"));
+    session.collect().expect("no scan");
+    let stats = session.stats();
+    assert_eq!(
+        (stats.modules, stats.symbols, stats.stubs, stats.reclaim.held.items),
+        (0, 0, 0, 0)
+    );
+    load(&session, &[version(7)]);
+    assert_eq!(call(&session, "f"), 7);
+}
