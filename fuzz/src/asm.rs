@@ -67,9 +67,12 @@ fn text_of(bytes: &[u8]) -> Option<String> {
         return None;
     }
     let text = format(&instruction);
-    // GNU as, too, leaves REX.W out where a register is only extended, and has a shorter form of the interrupt. A prefix
+    // GNU as, too, leaves REX.W out where a register is only extended or nothing is done, and has a shorter form of the
+    // interrupt. A prefix
     // that is a word of the text is one of its own.
-    const OTHERS: [&str; 14] = [
+    const OTHERS: [&str; 16] = [
+        "vpinsr",
+        "xchgq %rax,%rax",
         "pinsr",
         "sldt",
         "str",

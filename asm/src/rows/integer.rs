@@ -114,8 +114,8 @@ pub(super) const ROWS: &[&str] = &[
     "{div,idiv} av,Ev : F7 /6+n",
     "lea Gv,M : 8D",
     // With 90 this would be `nop`, which leaves the upper half of rax alone.
-    "xchg eax,eax : 87 C0",
-    "xchg rax,rax : 90",
+    "xchg eax,eax : 87 C0 ~l",
+    "xchg rax,rax : 90 ~q",
     "xchg Zv,av : 90",
     "xchg av,Zv : 90",
     "xchg Eb,Gb : 86 lock",

@@ -131,5 +131,10 @@ sym_b:	.float	1.5, -2e3
 	.lcomm	local_block, 24
 	.local	also_local
 	.comm	also_local, 8, 8
+# The accumulator with itself, where 90 would leave the upper half alone.
+	.text
+	xchgl	%eax, %eax
+	xchgq	%rax, %rax
+	xchg	%eax, %eax
 	.end
 This is not read.
