@@ -415,9 +415,8 @@ impl Linked<'_, '_> {
             Need::TlsLd => values.g = slot(Some(self.tables.tls_ld))?,
             Need::TlsLe | Need::TlsBlock => {
                 let tls = self.thread_local(symbol).ok_or(RelocationError::NotThreadLocal)?;
-                if row.formula == Formula::FromTlsBlock
-                    && self.local_dynamic.is_none_or(|block| block.module != tls.module)
-                {
+                let is_elsewhere = || self.local_dynamic.is_none_or(|block| block.module != tls.module);
+                if row.formula == Formula::FromTlsBlock && !tls.own && is_elsewhere() {
                     return Err(RelocationError::OtherModule);
                 }
                 values.block = tls.offset;

@@ -2,6 +2,8 @@
 //#Define: __tls_get_addr=0x10002000 function
 //#Check: u64 ie = 0
 //#Check: u32 le = 0
+//#Check: u32 ld = 0
+//#Check: u64 wide = 0
     .weak weak
     .type weak, @tls_object
     .text
@@ -14,7 +16,16 @@
 le:
     .reloc ., R_X86_64_TPOFF32, weak
     .long 0
+ld:
+    .reloc ., R_X86_64_DTPOFF32, weak
+    .long 0
     .data
+wide:
+    .reloc ., R_X86_64_DTPOFF64, weak
+    .quad 0
 ie:
     .reloc ., R_X86_64_TPOFF64, weak
     .quad 0
+    .section .tbss, "awT", @nobits
+own:
+    .zero 8
