@@ -2,7 +2,7 @@
 //!
 //! A stub without a definition leads to [`entry`], which asks [`LazyFunctions::resolve`] where the call goes on:
 //!
-//! ```ignore
+//! ```text
 //! let lazy = Arc::new(LazyFunctions::new(None));
 //! let resolver = Arc::clone(&lazy);
 //! let table = StubTable::new(memory, slot, OnUnbound::Resolve {
