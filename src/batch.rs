@@ -4,9 +4,7 @@
 //! are linked in an order in which that is so, if there is one.
 
 use object::elf;
-use restub_loader::{
-    Input, Memory as _, Object, Reach, SegmentSize, SymbolBinding, SymbolPlace, Target, TargetKind, Window,
-};
+use restub_loader::{Input, Memory as _, Object, Reach, SegmentSize, SymbolBinding, SymbolPlace, Window};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
@@ -118,17 +116,7 @@ impl State {
                 let stubs = self.stubs.as_mut().ok_or(Error::NoStubs)?;
                 let (function, added) = stubs.take(name, window, &mut self.memory)?;
                 declared.extend(added.then_some(function));
-                let target = Target {
-                    address: stubs.address(function),
-                    size: symbol.size,
-                    kind: TargetKind::Function,
-                };
-                let entry = Entry {
-                    module: ModuleId::NONE,
-                    target,
-                    weak: true,
-                    function: Some(function),
-                };
+                let entry = Entry::to_come(function, stubs.address(function), symbol.size);
                 pending.insert(name.into(), entry);
             }
         }

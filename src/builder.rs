@@ -1,6 +1,6 @@
 //! Settings of a session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -209,7 +209,6 @@ impl Builder {
             modules: BTreeMap::new(),
             symbols: FxHashMap::default(),
             spares: FxHashMap::default(),
-            superseded: BTreeSet::new(),
             lingering: Vec::new(),
             kept: Vec::new(),
             kept_bytes: 0,

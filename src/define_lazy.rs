@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use restub_loader::{Input, Reach, Target, TargetKind};
+use restub_loader::{Input, Reach};
 
 use crate::error::{Error, Result};
 use crate::lazy::{self, LazyFunctions};
@@ -45,17 +45,7 @@ impl Session {
             unsafe { session.load_lazy(&owned, &objects, stub) }
         });
         state.aim(&[(function, Some(stub.address()))])?;
-        let target = Target {
-            address: stub.address(),
-            size: 0,
-            kind: TargetKind::Function,
-        };
-        let entry = Entry {
-            module: ModuleId::NONE,
-            target,
-            weak: true,
-            function: Some(function),
-        };
+        let entry = Entry::to_come(function, stub.address(), 0);
         state.symbols.insert(name.into(), entry);
         Ok(())
     }

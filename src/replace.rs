@@ -3,8 +3,7 @@
 //! A replacement is a transaction: parse, resolve, link and check come first, and change nothing; then the stubs of the
 //! functions are aimed at their new definitions, which is one store each.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use restub_loader::{Image, Input, OwnKind, SymbolBinding, TargetKind};
@@ -160,12 +159,13 @@ impl Session {
                 _ => {}
             }
         }
-        let traces: Vec<Trace> = batch.mades.iter().map(Trace::of).collect();
+        let replaced = state.replaced(&batch);
         let modules = state.publish_batch(batch);
-        let superseded = state.supersede(&traces);
-        for module in &modules {
-            self.retire_superseded(state, *module);
-        }
+        let superseded = state.supersede(&modules, replaced);
+        let versions = self.options().versions;
+        let before = modules.iter().flat_map(|module| state.hold_versions(*module, versions));
+        let unused = before.collect();
+        self.retire_unused(state, unused);
         Ok(Report {
             module: modules[0],
             modules,
@@ -173,26 +173,6 @@ impl Session {
             superseded,
             constructors_skipped: decisions.contains(&Decision::Skip),
         })
-    }
-}
-
-/// What is needed of a module that has been published, to know what it superseded.
-#[derive(Debug)]
-struct Trace {
-    id: ModuleId,
-    image: Arc<Image>,
-    fates: Vec<Fate>,
-    replaced: BTreeSet<ModuleId>,
-}
-
-impl Trace {
-    fn of(made: &Made) -> Self {
-        Trace {
-            id: made.id,
-            image: Arc::clone(&made.image),
-            fates: made.outcome.fates.clone(),
-            replaced: made.outcome.replaced.clone(),
-        }
     }
 }
 
@@ -257,12 +237,6 @@ impl State {
             if !constant || !matches!(there.target.kind, TargetKind::Data(_)) {
                 continue;
             }
-            let reads = |stubbed: &crate::state::Stubbed| stubbed.constants.contains(&definition.name);
-            let bound = self
-                .modules
-                .iter()
-                .filter(|(id, module)| !but.contains(id) && module.stubbed.as_deref().is_some_and(reads));
-            let users: Vec<_> = bound.map(|(_, module)| module.name()).collect();
             let sizes = (definition.size, there.target.size);
             let same = || {
                 // SAFETY: both are constants of images that are in memory, of this size.
@@ -272,7 +246,17 @@ impl State {
                 };
                 sizes.0 == sizes.1 && bytes(definition.address) == bytes(there.target.address)
             };
-            if !users.is_empty() && !same() {
+            // Most constants have not changed, and only then all modules are looked at.
+            if same() {
+                continue;
+            }
+            let reads = |stubbed: &crate::state::Stubbed| stubbed.constants.contains(&definition.name);
+            let bound = self
+                .modules
+                .iter()
+                .filter(|(id, module)| !but.contains(id) && module.stubbed.as_deref().is_some_and(reads));
+            let users: Vec<_> = bound.map(|(_, module)| module.name()).collect();
+            if !users.is_empty() {
                 refusals.push(Refusal::ConstantChanged {
                     symbol: definition.name.to_string(),
                     object: made.name(),
@@ -362,35 +346,41 @@ impl State {
         }
     }
 
-    /// Notes which modules have nothing current any more but storage that their successors keep.
-    fn supersede(&mut self, successors: &[Trace]) -> Vec<ModuleId> {
-        let mut kept: FxHashMap<ModuleId, BTreeSet<&str>> = FxHashMap::default();
-        let mut replaced = BTreeSet::new();
-        for successor in successors {
-            replaced.extend(&successor.replaced);
-            for (definition, fate) in successor.image.definitions.iter().zip(&successor.fates) {
-                if *fate == Fate::Kept
-                    && definition.binding != SymbolBinding::Local
-                    && let Some(entry) = self.symbols.get(&definition.name)
-                {
-                    kept.entry(entry.module).or_default().insert(&definition.name);
-                }
+    /// The modules whose definitions a batch supersedes, each with the number of names for which its storage is kept.
+    fn replaced(&self, batch: &Batch) -> BTreeMap<ModuleId, usize> {
+        let mut kept = BTreeSet::new();
+        for (definition, fate) in batch.mades.iter().flat_map(Made::definitions) {
+            if *fate == Fate::Kept
+                && definition.binding != SymbolBinding::Local
+                && let Some(entry) = self.symbols.get(&definition.name)
+            {
+                kept.insert((entry.module, &*definition.name));
             }
         }
+        let replaced = batch.mades.iter().flat_map(|made| &made.outcome.replaced);
+        let mut counts: BTreeMap<ModuleId, usize> = replaced.map(|id| (*id, 0)).collect();
+        for (module, _) in kept {
+            if let Some(count) = counts.get_mut(&module) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// Notes which replaced modules have nothing current any more but storage that their successors keep.
+    fn supersede(&mut self, successors: &[ModuleId], replaced: BTreeMap<ModuleId, usize>) -> Vec<ModuleId> {
         let mut superseded = Vec::new();
-        for old in replaced {
-            let kept = kept.get(&old).map_or(0, BTreeSet::len);
+        for (old, kept) in replaced {
             if let Some(stubbed) = self.stubbed_mut(old)
                 && !stubbed.is_superseded
                 && stubbed.live <= kept
             {
                 stubbed.is_superseded = true;
-                self.superseded.insert(old);
                 superseded.push(old);
             }
         }
         for successor in successors {
-            if let Some(stubbed) = self.stubbed_mut(successor.id) {
+            if let Some(stubbed) = self.stubbed_mut(*successor) {
                 stubbed.predecessors.clone_from(&superseded);
             }
         }

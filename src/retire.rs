@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 
 use crate::error::{Error, Result};
 use crate::session::Session;
-use crate::state::{Module, ModuleId, State};
+use crate::state::{Module, ModuleId, State, Stubbed};
 use crate::thread_exit;
 use crate::unwind::OldAccount;
 
@@ -158,18 +158,16 @@ impl Session {
         }
     }
 
-    /// Gives up modules that were superseded by a new one, unless they are kept for a rollback, and that nothing is bound
-    /// to.
-    pub(crate) fn retire_superseded(&self, state: &mut State, by: ModuleId) {
-        state.hold_versions(by, self.options().versions);
-        let mut candidates: Vec<ModuleId> = state.superseded.iter().copied().collect();
+    /// Gives up those of some modules that are superseded, not kept for a rollback, and that nothing is bound to; and
+    /// those that were there for them alone.
+    pub(crate) fn retire_unused(&self, state: &mut State, mut candidates: Vec<ModuleId>) {
         while let Some(id) = candidates.pop() {
             let Some(module) = state.modules.get(&id) else {
                 continue;
             };
             let unused = module.users == 0;
-            let held = module.stubbed.as_deref().is_none_or(|stubbed| stubbed.is_held);
-            if unused && !held {
+            let superseded = |stubbed: &Stubbed| stubbed.is_superseded && !stubbed.is_held;
+            if unused && module.stubbed.as_deref().is_some_and(superseded) {
                 candidates.extend(&module.uses);
                 self.give_up(state, id, self.options().exposed);
             }
@@ -183,7 +181,6 @@ impl Session {
         let Some(module) = state.withdraw(id) else {
             return;
         };
-        state.superseded.remove(&id);
         let mut accounts = state.unwind.take_old();
         if self.options().reclaim != Reclaim::Epochs {
             for account in accounts.drain(..) {
@@ -231,8 +228,8 @@ impl State {
         kept
     }
 
-    /// Keeps nothing any more that a module superseded, or uses of what is superseded.
-    pub(crate) fn release_versions(&mut self, of: ModuleId) {
+    /// Keeps nothing any more that a module superseded, or uses of what is superseded. Returns all of that.
+    pub(crate) fn release_versions(&mut self, of: ModuleId) -> Vec<ModuleId> {
         let mut line = vec![of];
         let mut seen = BTreeSet::new();
         while let Some(id) = line.pop() {
@@ -253,11 +250,14 @@ impl State {
                 }
             }
         }
+        seen.into_iter().collect()
     }
 
-    /// Keeps as many versions before a module as are wanted for rollbacks, and no more.
-    fn hold_versions(&mut self, of: ModuleId, versions: usize) {
+    /// Keeps as many versions before a module as are wanted for rollbacks, and no more. Returns these
+    /// versions.
+    pub(crate) fn hold_versions(&mut self, of: ModuleId, versions: usize) -> Vec<ModuleId> {
         let mut line = vec![(of, 0)];
+        let mut found = Vec::new();
         while let Some((id, depth)) = line.pop() {
             let before = self
                 .stubbed(id)
@@ -266,9 +266,11 @@ impl State {
                 if let Some(stubbed) = self.stubbed_mut(id) {
                     stubbed.is_held = depth < versions;
                     line.push((id, depth + 1));
+                    found.push(id);
                 }
             }
         }
+        found
     }
 }
 

@@ -43,17 +43,17 @@ impl Session {
             state.symbols.insert(name, entry);
         }
         for id in &restored {
-            state.superseded.remove(id);
             if let Some(stubbed) = state.stubbed_mut(*id) {
                 (stubbed.is_superseded, stubbed.is_held) = (false, false);
             }
         }
-        state.superseded.insert(module);
         if let Some(stubbed) = state.stubbed_mut(module) {
             (stubbed.is_superseded, stubbed.is_held) = (true, false);
         }
         let newest = restored.iter().next_back().copied();
-        self.retire_superseded(&mut state, newest.unwrap_or(module));
+        let mut unused = newest.map_or_else(Vec::new, |newest| state.hold_versions(newest, self.options().versions));
+        unused.push(module);
+        self.retire_unused(&mut state, unused);
         self.remove_stubs(&mut state, &back.gone);
         Ok(Report {
             module: newest.unwrap_or(module),

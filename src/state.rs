@@ -38,8 +38,6 @@ pub(crate) struct State {
     pub(crate) symbols: FxHashMap<Box<str>, Entry>,
     /// Definitions that another one stands before, the first to come next last.
     pub(crate) spares: FxHashMap<Box<str>, Vec<Entry>>,
-    /// Modules of which nothing is current any more, and that are kept all the same.
-    pub(crate) superseded: BTreeSet<ModuleId>,
     /// Modules that no thread can call any more, but of which threads have objects that are destroyed when they end.
     pub(crate) lingering: Vec<(Module, Exposed)>,
     /// Modules that stay because memory may hold addresses of their functions.
@@ -113,6 +111,22 @@ pub(crate) struct Entry {
     pub(crate) weak: bool,
     /// The stub through which it is called, if it is.
     pub(crate) function: Option<FunctionId>,
+}
+
+impl Entry {
+    /// A function that is called through its stub and has no module yet: any definition takes its place.
+    pub(crate) fn to_come(function: FunctionId, address: u64, size: u64) -> Self {
+        Entry {
+            module: ModuleId::NONE,
+            target: Target {
+                address,
+                size,
+                kind: TargetKind::Function,
+            },
+            weak: true,
+            function: Some(function),
+        }
+    }
 }
 
 impl Module {

@@ -70,11 +70,11 @@ impl Session {
         let names = state.names_of(module);
         let finalizer = state.modules.get(&module).map(|module| Arc::clone(&module.finalizer));
         // What had been superseded by it, and was kept for its storage or for a rollback, goes with it.
-        state.release_versions(module);
+        let unused = state.release_versions(module);
         // Another thread may collect while the destructors run.
         let guard = self.reclaimer().pin();
         self.give_up(&mut state, module, Exposed::Free);
-        self.retire_superseded(&mut state, module);
+        self.retire_unused(&mut state, unused);
         self.remove_stubs(&mut state, &names);
         drop(state);
         if let Some(finalizer) = finalizer {
