@@ -91,7 +91,7 @@ impl Assembler<'_> {
                 ));
             }
             if cursor.at_end() {
-                self.lone_prefix(&before);
+                self.lone_prefix(&before)?;
                 return Ok(());
             }
             start = cursor.pos;
@@ -411,8 +411,8 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    /// A prefix that stands alone on its line applies to the next instruction.
-    fn lone_prefix(&mut self, before: &Before) {
+    /// A prefix that stands alone on its line applies to the next instruction, which begins here for a line table.
+    fn lone_prefix(&mut self, before: &Before) -> Result<(), Fail> {
         let p = before.prefixes;
         let all = [
             (Prefixes::FWAIT, 0x9b),
@@ -427,11 +427,22 @@ impl Assembler<'_> {
             (Prefixes::REX, 0x40),
             (Prefixes::REX64, 0x48),
         ];
-        let bytes = &mut self.unit.sections[self.current as usize].bytes;
-        if let Some(segment) = before.segment.checked_sub(1) {
-            bytes.push([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65][segment as usize]);
+        if self.lines.pending {
+            self.line_entry();
         }
-        bytes.extend(all.iter().filter(|(prefix, _)| p.has(*prefix)).map(|(_, byte)| byte));
+        let section = &mut self.unit.sections[self.current as usize];
+        if section.is_nobits() {
+            return fail("instructions in a section without bytes");
+        }
+        section.has_code = true;
+        if let Some(segment) = before.segment.checked_sub(1) {
+            section
+                .bytes
+                .push([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65][segment as usize]);
+        }
+        let stated = all.iter().filter(|(prefix, _)| p.has(*prefix));
+        section.bytes.extend(stated.map(|(_, byte)| byte));
+        Ok(())
     }
 }
 

@@ -136,5 +136,19 @@ sym_b:	.float	1.5, -2e3
 	xchgl	%eax, %eax
 	xchgq	%rax, %rax
 	xchg	%eax, %eax
+# To a line table, an instruction begins with a prefix that has a line of its own.
+	.section	.text.lines, "ax", @progbits
+	.file	1 "handwritten.s"
+	.loc	1 1 1
+	nop
+	.loc	1 2 2
+	data16
+	lea	local@TLSGD(%rip), %rdi
+	data16
+	rex64
+	call	__tls_get_addr@PLT
+	.loc	1 3 3
+	lock
+	incl	(%rax)
 	.end
 This is not read.
