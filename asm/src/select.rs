@@ -167,10 +167,14 @@ pub(crate) enum Selected {
 /// The first row that fits.
 pub(crate) const fn search(wanted: &Wanted) -> Selected {
     let mut index = wanted.first_row();
+    // `qword bcst` does not say how often: GNU as takes the longest vector, with a warning.
+    let mut longest = Selected::Nothing;
     loop {
         let row = Row::at(index);
         let variants = fitting(row, wanted);
-        if variants != 0 {
+        if variants != 0 && wanted.broadcast() == ANY_COUNT && row.flags & flag::SIZED != 0 {
+            longest = Selected::Row(index, variants.ilog2() as u8);
+        } else if variants != 0 {
             if wanted.has(UNSIZED) && row.flags & flag::SIZED != 0 {
                 return Selected::Ambiguous;
             }
@@ -186,7 +190,7 @@ pub(crate) const fn search(wanted: &Wanted) -> Selected {
             return Selected::Row(index, variants.trailing_zeros() as u8);
         }
         if row.next == 0 {
-            return Selected::Nothing;
+            return longest;
         }
         index = row.next;
     }
