@@ -68,6 +68,8 @@ mod debug_file;
 mod diff;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod image;
 mod image_memory;
 mod inject;
