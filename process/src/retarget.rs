@@ -93,7 +93,8 @@ impl<'a> PatchObject<'a> {
             let Ok(Some(section)) = symbols.symbol_section(LE, symbol, index) else {
                 continue;
             };
-            if name.is_empty() || !wanted.contains(&symbol.st_type()) {
+            let end = symbol.st_value(LE).checked_add(symbol.st_size(LE));
+            if name.is_empty() || end.is_none() || !wanted.contains(&symbol.st_type()) {
                 continue;
             }
             let Some(header) = object.sections.get(section.0) else {
