@@ -158,7 +158,7 @@ pub(crate) fn match_all<'m>(
         ));
     }
     check_clones(module, objects, &matched, refusals);
-    check_inlined(module, &matched, refusals);
+    check_inlined(module, objects, &matched, refusals);
     matched
 }
 
@@ -381,9 +381,17 @@ fn check_clones(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<
 }
 
 /// Functions that have a copy of a replaced one inside of them, and are not replaced themselves.
-fn check_inlined(module: &Module, matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
+fn check_inlined(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
     let replaced: BTreeSet<&str> = matched.functions.iter().map(|pair| &*pair.symbol.name).collect();
-    let mut callers: Vec<_> = inlined::callers(module.debug_file(), &replaced).into_iter().collect();
+    let names = matched.functions.iter().map(|pair| {
+        let object = &objects[pair.object];
+        let file = object.source.as_deref();
+        let local = object.definitions[pair.definition].local;
+        (&*pair.symbol.name, file.filter(|_| local))
+    });
+    let mut callers: Vec<_> = inlined::callers(module.debug_file(), &names.collect())
+        .into_iter()
+        .collect();
     callers.sort();
     for (name, callers) in callers {
         let left: Vec<String> = callers
