@@ -254,7 +254,7 @@ impl Row {
     /// Whether the row is one of the AVX10.2 family.
     #[cfg(test)]
     pub(crate) fn is_avx10(&self) -> bool {
-        self.source.0 as usize == FAMILIES.len() - 2
+        self.source.0 as usize == crate::rows::FAMILIES.len() - 2
     }
 
     /// All names of the line that this row came from.
