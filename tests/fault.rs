@@ -191,7 +191,10 @@ fn replacements() {
     // New functions have their definitions before the constructor runs, and all others after it.
     let constructor = "static int set = 18; __attribute__((constructor)) static void start(void) { set += 2; }
                        int f(void) { return 2; } int h(void) { return f() + set; }";
-    let replacements = [compile("two.c", two, &["-O0"]), compile("three.c", constructor, &["-O0"])];
+    let replacements = [
+        compile("two.c", two, &["-O0"]),
+        compile("three.c", constructor, &["-O0"]),
+    ];
     for protection in [Protection::Strict, Protection::Fast] {
         for replacement in &replacements {
             let builder = Session::builder().protection(protection).linkage(Linkage::Stubs);
