@@ -1,19 +1,17 @@
 //! Which definitions of a patch the target has too: functions to replace, and variables to keep.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use object::elf;
 use object::read::archive::ArchiveFile;
 use restub_loader::{Error as LinkError, Input};
 
+use crate::dwarf::DebugInfo;
 use crate::error::{Refusal, Result};
 use crate::inlined;
 use crate::module::{Kind, Module, Symbol};
 use crate::retarget::{Definition, PatchObject, base_name, numbered};
-
-/// Refusals that `--allow` overrides: where somebody who knows the program can know better.
-pub(crate) const OVERRIDABLE: [&str; 3] = ["clone", "initial-value", "inlined"];
 
 /// A definition of a patch with its counterpart in the target.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +98,7 @@ fn is_fragment(name: &str) -> bool {
 /// Matches all definitions of a patch with those of the module that is patched.
 pub(crate) fn match_all<'m>(
     module: &'m Module,
+    debug: Option<&DebugInfo<'_>>,
     objects: &[PatchObject<'_>],
     refusals: &mut Vec<Refusal>,
     notes: &mut Vec<String>,
@@ -158,7 +157,7 @@ pub(crate) fn match_all<'m>(
         ));
     }
     check_clones(module, objects, &matched, refusals);
-    check_inlined(module, &matched, refusals);
+    check_inlined(debug, &matched, refusals);
     matched
 }
 
@@ -381,9 +380,12 @@ fn check_clones(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<
 }
 
 /// Functions that have a copy of a replaced one inside of them, and are not replaced themselves.
-fn check_inlined(module: &Module, matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
+fn check_inlined(debug: Option<&DebugInfo<'_>>, matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
     let replaced: BTreeSet<&str> = matched.functions.iter().map(|pair| &*pair.symbol.name).collect();
-    let mut callers: Vec<_> = inlined::callers(module.debug_file(), &replaced).into_iter().collect();
+    let mut callers: Vec<_> = debug
+        .map_or_else(HashMap::new, |debug| inlined::callers(debug, &replaced))
+        .into_iter()
+        .collect();
     callers.sort();
     for (name, callers) in callers {
         let left: Vec<String> = callers

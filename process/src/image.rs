@@ -13,7 +13,7 @@ use crate::image_memory::ImageMemory;
 use crate::module::Module;
 use crate::plan::{Planner, Replacement};
 use crate::registry::PatchRecord;
-use crate::retarget::{Alias, PatchObject};
+use crate::retarget::{Alias, Definition, PatchObject};
 use crate::unwind;
 
 /// A patch that is linked.
@@ -81,6 +81,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let mut memory = ImageMemory::new(self.state.procfs, self.space.clone(), module.range.clone(), fixed_at);
         let options = restub_loader::Options {
             detail: Detail::Full,
+            debug: true,
             ..restub_loader::Options::default()
         };
         let image = restub_loader::link(&inputs, || &[], &mut binder, &mut memory, &options);
@@ -88,6 +89,9 @@ impl<'s, 'a> Planner<'s, 'a> {
         let image = match image {
             Ok(image) => image,
             Err(error) => {
+                if !self.refusals.is_empty() {
+                    self.refuse("link", objects_named(objects), error.to_string());
+                }
                 self.check_refusals()?;
                 return Err(error.into());
             }
@@ -107,14 +111,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         self.refuse_what_would_have_to_run(&image);
         let functions = replacements.iter().map(|replacement| {
             let definition = &objects[replacement.object].definitions[replacement.definition];
-            let section = image.sections.iter().find(|section| {
-                section.object == u32::try_from(replacement.object).ok()
-                    && section.index == u32::try_from(definition.section).ok()
-            });
-            (
-                section.map_or(0, |section| section.address + definition.value),
-                definition.size,
-            )
+            let address = address_in(&image, replacement.object, definition);
+            (address.unwrap_or(0), definition.size)
         });
         Ok(Linked {
             functions: functions.collect(),
@@ -276,6 +274,19 @@ impl<'s, 'a> Planner<'s, 'a> {
         });
         Ok(())
     }
+}
+
+/// Where a definition of one of the objects is.
+pub(crate) fn address_in(image: &Image, object: usize, definition: &Definition) -> Option<u64> {
+    let section = image.sections.iter().find(|section| {
+        section.object == u32::try_from(object).ok() && section.index == u32::try_from(definition.section).ok()
+    });
+    section.map(|section| section.address + definition.value)
+}
+
+fn objects_named(objects: &[PatchObject<'_>]) -> String {
+    let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// The objects, with what the target has too bound to the target's.

@@ -63,9 +63,12 @@
 mod apply;
 mod arena;
 mod bind;
+mod callers;
+mod codes;
 mod counterpart;
 mod debug_file;
 mod diff;
+mod dwarf;
 mod entry;
 mod error;
 mod image;
@@ -85,9 +88,11 @@ mod safety;
 mod state;
 mod symbol_file;
 mod threads;
+mod types;
 mod unwind;
 
 pub use apply::{Which, patch, plan, revert};
+pub use codes::{CODES, Code};
 pub use diff::{Change, Difference, diff};
 pub use entry::Method;
 pub use error::{Error, Refusal, Result};

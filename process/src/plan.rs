@@ -7,7 +7,10 @@ use restub_loader::{Image, Input, SymbolBinding, SymbolKind};
 use sha2::{Digest as _, Sha256};
 
 use crate::arena::{Arena, Space};
+use crate::callers;
+use crate::codes;
 use crate::counterpart::{self, Matched};
+use crate::dwarf::{self, DebugInfo};
 use crate::entry::Method;
 use crate::error::{Error, Refusal, Result};
 use crate::image::Linked;
@@ -17,6 +20,7 @@ use crate::registry::{FunctionRecord, PatchRecord, Registry, SymbolRecord};
 use crate::retarget::PatchObject;
 use crate::safety::Watch;
 use crate::state::State;
+use crate::types;
 use crate::unwind;
 
 /// What has to hold of the threads when the functions are switched.
@@ -225,7 +229,10 @@ impl<'s, 'a> Planner<'s, 'a> {
         let modules = &self.state.modules;
         let home = counterpart::home(modules, &objects);
         let module = &modules[home];
-        let matched = counterpart::match_all(module, &objects, &mut self.refusals, &mut self.notes);
+        let debug_file = module.debug_file(self.state.procfs);
+        let sections = dwarf::of_file(&debug_file);
+        let debug = sections.as_ref().map(DebugInfo::new);
+        let matched = counterpart::match_all(module, debug.as_ref(), &objects, &mut self.refusals, &mut self.notes);
         if matched.functions.is_empty() && self.refusals.is_empty() {
             self.refuse(
                 "no-function",
@@ -235,9 +242,11 @@ impl<'s, 'a> Planner<'s, 'a> {
         }
         // redirect: how each entry is changed
         let replacements = self.redirect(module, &matched)?;
-        self.check_refusals()?;
         // link: at the target's addresses
         let linked = self.link(&objects, home, &matched, &replacements, &hash)?;
+        // compare: whether both sides mean the same by their types
+        self.compare(home, debug.as_ref(), &objects, &matched, &replacements, &linked);
+        self.check_refusals()?;
         // unwind: exceptions through the patch
         let unwind = self.unwind(&linked)?;
         self.check_refusals()?;
@@ -254,15 +263,53 @@ impl<'s, 'a> Planner<'s, 'a> {
         )
     }
 
+    /// The layout guard.
+    fn compare(
+        &mut self,
+        home: usize,
+        debug: Option<&DebugInfo<'_>>,
+        objects: &[PatchObject<'_>],
+        matched: &Matched<'_>,
+        replacements: &[Replacement<'_>],
+        linked: &Linked,
+    ) {
+        let (procfs, modules) = (self.state.procfs, &self.state.modules);
+        let pairs = replacements.iter().zip(&linked.functions);
+        let functions: Vec<types::Replaced<'_>> = pairs.map(|(old, (new, _))| (old.symbol, *new)).collect();
+        let guard = types::Guard {
+            module: &modules[home],
+            image: &linked.image,
+            objects,
+            matched,
+            functions: &functions,
+        };
+        let findings = types::check(&guard, debug);
+        self.refusals.extend(findings.refusals);
+        self.notes.extend(findings.notes);
+        let replaced = functions
+            .iter()
+            .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
+        let replaced: Vec<_> = replaced.collect();
+        for (address, difference) in findings.signatures {
+            let name = functions.iter().find(|(symbol, _)| symbol.address == address);
+            let name = name.map_or_else(String::new, |(symbol, _)| symbol.name.to_string());
+            match callers::others(procfs, modules, home, address, &replaced) {
+                Some(others) => self.refuse("signature", name, format!("{difference}; used by {others}")),
+                None => self.notes.push(format!(
+                    "{name}: {difference}; nothing refers to it but what is replaced with it"
+                )),
+            }
+        }
+    }
+
     pub(crate) fn refuse(&mut self, code: &'static str, subject: String, reason: String) {
         self.refusals.push(Refusal::new(code, subject, reason));
     }
 
     pub(crate) fn check_refusals(&mut self) -> Result<()> {
         let allow = &self.options.allow;
-        let overridden = |refusal: &Refusal| {
-            counterpart::OVERRIDABLE.contains(&refusal.code) && allow.iter().any(|code| code == refusal.code)
-        };
+        let overridden =
+            |refusal: &Refusal| codes::is_overridable(refusal.code) && allow.iter().any(|code| code == refusal.code);
         let (allowed, refused) = std::mem::take(&mut self.refusals)
             .into_iter()
             .partition::<Vec<_>, _>(overridden);

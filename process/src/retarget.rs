@@ -118,6 +118,26 @@ impl<'a> PatchObject<'a> {
         Some(object)
     }
 
+    /// The names that it leaves to others to define.
+    pub(crate) fn undefined(&self) -> impl Iterator<Item = String> + '_ {
+        let undefined = self
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.st_shndx(LE) == elf::SHN_UNDEF);
+        undefined.filter_map(|symbol| {
+            let name = self.symbols.symbol_name(LE, symbol).ok()?;
+            (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+        })
+    }
+
+    pub(crate) fn has_debug_information(&self) -> bool {
+        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
+        names.is_ok_and(|table| {
+            let named = |name: &[u8]| table.section_by_name(LE, name).is_some();
+            named(b".debug_info") || named(b".zdebug_info")
+        })
+    }
+
     /// The contents of a definition, with the offsets of the bytes that relocations fill.
     pub(crate) fn contents(&self, definition: &Definition) -> Option<(&'a [u8], Vec<Range<u64>>)> {
         let section = self.sections.get(definition.section)?;
