@@ -210,7 +210,7 @@ fn member<'d>(info: &DebugInfo<'d>, place: Place, entry: &Entry<'d>) -> Option<M
 pub(super) fn virtual_functions(info: &DebugInfo<'_>, place: Place) -> Vec<(u64, String)> {
     let mut functions = Vec::new();
     for (child, entry) in info.children(place) {
-        // What the compiler adds by itself, such as destructors, takes its base's place, and is told of where it is used.
+        // What the compiler adds by itself takes its base's place, and is told of where it is used.
         let implicit = dwarf::is_flag_set(&entry, gimli::DW_AT_artificial);
         if entry.tag() != gimli::DW_TAG_subprogram || !entry.has_attr(gimli::DW_AT_virtuality) || implicit {
             continue;
@@ -218,8 +218,14 @@ pub(super) fn virtual_functions(info: &DebugInfo<'_>, place: Place) -> Vec<(u64,
         let Some(at) = entry.attr_value(gimli::DW_AT_vtable_elem_location).and_then(element) else {
             continue;
         };
+        // Of destructors, which take two places, compilers tell differently or not at all.
         let name = info.symbol_name(child).unwrap_or_default();
-        functions.push((at, name));
+        if !info
+            .text(child, &entry, gimli::DW_AT_name)
+            .is_some_and(|name| name.starts_with('~'))
+        {
+            functions.push((at, name));
+        }
     }
     functions.sort();
     functions
