@@ -434,7 +434,10 @@ fn classes_bases_and_virtual_tables() {
                         -fstandalone-debug";
             assert!(report.notes.iter().any(|said| said == note), "{:?}", report.notes);
         }
-        for (from, to, code, text) in CLASS_CASES {
+        // clang takes variables to pieces, which have other names then.
+        let same = compiler == patch_compiler;
+        let cases = CLASS_CASES.iter().filter(|case| same || case.2 != "variable-size");
+        for (from, to, code, text) in cases {
             let objects = patch_of(&[(from, to)], clang);
             let Err(error) = plan(program.pid(), &objects, &allow) else {
                 panic!("{compiler} {patch_compiler}: {text}")
