@@ -95,6 +95,17 @@ fn is_fragment(name: &str) -> bool {
     name.contains(".cold")
 }
 
+/// Functions that compilers make to initialize the variables of a file, which run once.
+pub(crate) fn is_generated(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = [
+        "_GLOBAL__sub_I_",
+        "_GLOBAL__I_",
+        "__cxx_global_var_init",
+        "_Z41__static_initialization_and_destruction_0",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Matches all definitions of a patch with those of the module that is patched.
 pub(crate) fn match_all<'m>(
     module: &'m Module,
@@ -106,8 +117,10 @@ pub(crate) fn match_all<'m>(
     let mut matched = Matched::default();
     let mut inline = Vec::new();
     for (number, object) in objects.iter().enumerate() {
+        let constructors = object.constructors();
         for (index, definition) in object.definitions.iter().enumerate() {
-            let wanted = is_function(definition) && !is_fragment(&definition.name);
+            let constructs = constructors.contains(&definition.index) || is_generated(&definition.name);
+            let wanted = is_function(definition) && !is_fragment(&definition.name) && !constructs;
             let variable = matches!(definition.kind, elf::STT_OBJECT | elf::STT_TLS) && definition.size > 0;
             if !(wanted || variable && is_state(definition)) {
                 continue;
@@ -167,7 +180,7 @@ fn is_state(definition: &Definition) -> bool {
 }
 
 /// The target's definition of the same name: for a static one the one of the same source file, or the only one there is.
-fn counterpart<'m>(
+pub(crate) fn counterpart<'m>(
     module: &'m Module,
     object: &PatchObject<'_>,
     definition: &Definition,

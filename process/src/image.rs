@@ -30,6 +30,16 @@ pub(crate) struct Linked {
     pub(crate) space: Space,
 }
 
+impl Linked {
+    /// A word of the image as it is linked.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        self.writes.iter().find_map(|(start, bytes)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            Some(crate::procfs::word(bytes.get(at..at.checked_add(8)?)?))
+        })
+    }
+}
+
 impl<'s, 'a> Planner<'s, 'a> {
     pub(crate) fn link<'m>(
         &mut self,
@@ -167,15 +177,6 @@ impl<'s, 'a> Planner<'s, 'a> {
     }
 
     fn refuse_what_would_have_to_run(&mut self, image: &Image) {
-        if !image.init.is_empty() || !image.preinit.is_empty() {
-            self.refuse(
-                "constructor",
-                image.objects.join(", "),
-                "it has constructors, which would have to run in the process; make what they set up static, or set it up \
-                 where it is first used"
-                    .into(),
-            );
-        }
         if !image.ifuncs.is_empty() {
             self.refuse(
                 "ifunc",
@@ -271,6 +272,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             depends: Vec::new(),
             unwind: (0, 0),
             eh_frame: (0, 0),
+            gate: (0, 0),
+            gate_word: 0,
         });
         Ok(())
     }

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::arena::{Arena, Space};
 use crate::callers;
 use crate::codes;
+use crate::constructors::Gate;
 use crate::counterpart::{self, Matched};
 use crate::dwarf::{self, DebugInfo};
 use crate::entry::Method;
@@ -44,6 +45,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Codes of refusals that are overridden.
     pub allow: Vec<String>,
+    /// Whether the patch's constructors are run, by the first call of one of its functions.
+    pub constructors: bool,
     /// For tests: at which step this process kills itself.
     pub kill_at_step: Option<u64>,
 }
@@ -55,6 +58,7 @@ impl Default for Options {
             consistency: Consistency::Entry,
             timeout: Duration::from_secs(5),
             allow: Vec::new(),
+            constructors: false,
             kill_at_step: None,
         }
     }
@@ -137,6 +141,19 @@ pub(crate) struct Plan {
     pub(crate) watch: Watch,
 }
 
+/// What the steps of a plan have made of a patch.
+struct Patch {
+    name: String,
+    hash: String,
+    files: Vec<String>,
+    /// The module that is patched, by its place.
+    home: usize,
+    linked: Linked,
+    /// Records for the unwinder, and where the first one goes.
+    unwind: (u64, Vec<unwind::Record>),
+    gate: Gate,
+}
+
 /// A function that is replaced, on the way to a plan.
 pub(crate) struct Replacement<'a> {
     pub(crate) object: usize,
@@ -172,6 +189,14 @@ pub(crate) fn hash(inputs: &[Input<'_>]) -> String {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn hex_list(numbers: &[u64]) -> String {
+    numbers
+        .iter()
+        .map(|number| format!("{number:#x}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The name of a patch that is not given one: that of its first file.
@@ -249,18 +274,22 @@ impl<'s, 'a> Planner<'s, 'a> {
         self.check_refusals()?;
         // unwind: exceptions through the patch
         let unwind = self.unwind(&linked)?;
+        // construct: who runs constructors, and when
+        let gate = self
+            .constructors(module, &objects, &matched, &linked)
+            .unwrap_or_default();
+        self.refuse_what_is_not_constructed(&linked.depends);
         self.check_refusals()?;
-        self.finish(
-            &name,
+        let patch = Patch {
+            name,
             hash,
-            inputs,
+            files: inputs.iter().map(|input| input.name().to_owned()).collect(),
             home,
-            &objects,
-            &matched,
-            &replacements,
             linked,
             unwind,
-        )
+            gate,
+        };
+        self.finish(patch, &objects, &matched, &replacements)
     }
 
     /// The layout guard.
@@ -341,20 +370,17 @@ impl<'s, 'a> Planner<'s, 'a> {
 }
 
 impl<'s, 'a> Planner<'s, 'a> {
-    #[expect(clippy::too_many_arguments, reason = "the results of the steps of `plan`")]
     fn finish(
         mut self,
-        name: &str,
-        hash: String,
-        inputs: &[Input<'_>],
-        home: usize,
+        patch: Patch,
         objects: &[PatchObject<'_>],
         matched: &Matched<'_>,
         replacements: &[Replacement<'_>],
-        linked: Linked,
-        unwind: (u64, Vec<unwind::Record>),
     ) -> Result<Plan> {
-        let module = &self.state.modules[home];
+        let Patch {
+            linked, unwind, gate, ..
+        } = patch;
+        let module = &self.state.modules[patch.home];
         let arena = *self.arena.get_or_insert(self.space.arenas[0]);
         if self.options.consistency == Consistency::Quiet {
             self.watch_old_versions(module, replacements);
@@ -363,9 +389,10 @@ impl<'s, 'a> Planner<'s, 'a> {
         let prepared = self.registry.clone();
         let id = linked.again.unwrap_or(self.registry.next_id);
         let mut functions = Vec::new();
-        for (replacement, (address, size)) in replacements.iter().zip(&linked.functions) {
+        for (index, (replacement, (address, size))) in replacements.iter().zip(&linked.functions).enumerate() {
             let method = self.method_of(replacement.slot);
-            self.lead_to(&arena, replacement.slot, id, *address);
+            let way = gate.entries.get(index).unwrap_or(address);
+            self.lead_to(&arena, replacement.slot, id, *way);
             functions.push(FunctionPlan {
                 name: replacement.symbol.name.to_string(),
                 file: module.file_of(replacement.symbol).map(str::to_owned),
@@ -381,9 +408,9 @@ impl<'s, 'a> Planner<'s, 'a> {
         let new_names = symbols.iter().map(|symbol| symbol.name.clone()).collect();
         let record = PatchRecord {
             id,
-            name: name.to_owned(),
-            hash: hash.clone(),
-            files: inputs.iter().map(|input| input.name().to_owned()).collect(),
+            name: patch.name.clone(),
+            hash: patch.hash.clone(),
+            files: patch.files,
             time: crate::report::now(),
             live: true,
             quiet: false,
@@ -397,6 +424,8 @@ impl<'s, 'a> Planner<'s, 'a> {
                 .and_then(|id| self.registry.patch(id))
                 .map_or((unwind.0, unwind.1.len() as u64), |old| old.unwind),
             eh_frame: linked.image.eh_frame.unwrap_or_default(),
+            gate: gate.code,
+            gate_word: gate.word,
         };
         self.writes.extend(linked.writes);
         self.registry.patches.retain(|patch| patch.id != id);
@@ -407,8 +436,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             !self.entries.is_empty() || self.options.consistency == Consistency::Quiet || self.stop_for_pads;
         let report = PlanReport {
             pid: self.state.procfs.pid,
-            name: name.to_owned(),
-            hash,
+            name: patch.name,
+            hash: patch.hash,
             module: module.path.display().to_string(),
             build_id: hex(&module.build_id),
             already_applied: None,

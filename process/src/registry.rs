@@ -89,12 +89,18 @@ pub(crate) struct PatchRecord {
     pub(crate) unwind: (u64, u64),
     /// Address and bytes of its unwind records.
     pub(crate) eh_frame: (u64, u64),
+    /// Address and bytes of the code that runs its constructors; zeros if it has none.
+    pub(crate) gate: (u64, u64),
+    /// The word that says whether they have run.
+    pub(crate) gate_word: u64,
 }
 
 impl PatchRecord {
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        let filled = self.segments.iter().filter(|(_, bytes)| *bytes > 0);
-        filled.map(|(start, bytes)| *start..start.saturating_add(*bytes))
+        let word = (self.gate_word, if self.gate_word == 0 { 0 } else { 64 });
+        let all = self.segments.iter().copied().chain([self.gate, word]);
+        all.filter(|(_, bytes)| *bytes > 0)
+            .map(|(start, bytes)| start..start.saturating_add(bytes))
     }
 
     pub(crate) fn code(&self) -> Range<u64> {

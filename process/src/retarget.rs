@@ -422,6 +422,63 @@ impl<'a> PatchObject<'a> {
         )
     }
 
+    /// The functions that the arrays of constructors name, by their symbols' indexes.
+    pub(crate) fn constructors(&self) -> Vec<usize> {
+        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
+        let Ok(names) = names else { return Vec::new() };
+        let is_array = |section: usize| {
+            let name = self
+                .sections
+                .get(section)
+                .and_then(|header| names.section_name(LE, header).ok());
+            let arrays: [&[u8]; 3] = [b".preinit_array", b".init_array", b".ctors"];
+            name.is_some_and(|name| arrays.iter().any(|array| name.starts_with(array)))
+        };
+        let tables = self.relocation_tables().filter(|(section, _)| is_array(*section));
+        let all = tables.flat_map(|(_, table)| table.iter().map(relocation));
+        all.filter_map(|relocation| Some(self.meaning(&relocation, None)?.0))
+            .collect()
+    }
+
+    /// The definitions that a function refers to, and those that the object's static functions do which it refers to.
+    pub(crate) fn reached_from(&self, function: &Definition) -> Vec<&Definition> {
+        let mut found: Vec<&Definition> = Vec::new();
+        let mut waiting = vec![function.index];
+        let mut seen = waiting.clone();
+        while let Some(index) = waiting.pop() {
+            let Some(function) = self.definitions.iter().find(|definition| definition.index == index) else {
+                continue;
+            };
+            let Some(ends) = self
+                .sections
+                .get(function.section)
+                .and_then(|header| self.instruction_ends(function.section, header))
+            else {
+                continue;
+            };
+            let range = function.value..function.value.saturating_add(function.size);
+            for relocation in self.relocations_in(function.section, range) {
+                let meant = self.meaning(&relocation, Some(&ends)).map(|(index, _)| index);
+                let Some(definition) = self
+                    .definitions
+                    .iter()
+                    .find(|definition| Some(definition.index) == meant)
+                else {
+                    continue;
+                };
+                if seen.contains(&definition.index) {
+                    continue;
+                }
+                seen.push(definition.index);
+                if definition.executable && definition.local {
+                    waiting.push(definition.index);
+                }
+                found.push(definition);
+            }
+        }
+        found
+    }
+
     /// The object without some definitions: their bytes stay, under names that mean nothing to a process.
     pub(crate) fn without(&self, mut bytes: Vec<u8>, symbols: impl Iterator<Item = usize>) -> Option<Vec<u8>> {
         const SYMBOL_BYTES: usize = size_of::<elf::Sym64<LE>>();
