@@ -28,6 +28,8 @@ pub(crate) struct Linked {
     /// The record of the same patch, reverted, whose memory is used again.
     pub(crate) again: Option<u64>,
     pub(crate) space: Space,
+    /// Whether code or data take addresses of the patch itself.
+    pub(crate) exposed: bool,
 }
 
 impl Linked {
@@ -86,7 +88,7 @@ impl<'s, 'a> Planner<'s, 'a> {
     ) -> Result<Linked> {
         let module = &self.state.modules[home];
         let mut binder = self.binder(home);
-        let inputs = retargeted(module, objects, matched, replacements, &mut binder);
+        let (inputs, exposed) = retargeted(module, objects, matched, replacements, &mut binder);
         let fixed_at = fixed.map(|segments| segments.map(|(address, _)| address));
         let mut memory = ImageMemory::new(self.state.procfs, self.space.clone(), module.range.clone(), fixed_at);
         let options = restub_loader::Options {
@@ -133,13 +135,15 @@ impl<'s, 'a> Planner<'s, 'a> {
             depends: binder.used,
             again,
             space: memory.space,
+            exposed,
         })
     }
 
     fn binder(&self, home: usize) -> Binder<'s> {
         let state = self.state;
         let mut earlier = HashMap::new();
-        for patch in self.registry.live() {
+        // What goes when this patch comes is nothing to build on.
+        for patch in self.registry.live().filter(|_| !self.options.replace) {
             for symbol in &patch.symbols {
                 let target = if symbol.function {
                     function(symbol.address, symbol.size)
@@ -193,9 +197,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         if let Some(again) = linked.again.and_then(|id| self.registry.patch(id)) {
             return Ok((again.unwind.0, Vec::new()));
         }
-        let first = self.registry.unwind_entries;
         let Some((address, _)) = linked.image.eh_frame else {
-            return Ok((first, Vec::new()));
+            return Ok((0, Vec::new()));
         };
         let records = match unwind::records(&linked.eh_frame, address, linked.segments[0].0) {
             Ok(records) => records,
@@ -205,9 +208,10 @@ impl<'s, 'a> Planner<'s, 'a> {
                     ".eh_frame".into(),
                     format!("its unwind table makes no sense: {error}"),
                 );
-                return Ok((first, Vec::new()));
+                return Ok((0, Vec::new()));
             }
         };
+        let first = self.registry.free_unwind_entries(records.len() as u64);
         if first + records.len() as u64 > TABLE_ENTRIES {
             self.refuse(
                 "unwind",
@@ -217,7 +221,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             return Ok((first, Vec::new()));
         }
         self.redirect_unwinder()?;
-        self.registry.unwind_entries = first + records.len() as u64;
+        let end = first + records.len() as u64;
+        self.registry.unwind_entries = self.registry.unwind_entries.max(end);
         Ok((first, records))
     }
 
@@ -274,6 +279,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             eh_frame: (0, 0),
             gate: (0, 0),
             gate_word: 0,
+            exposed: false,
+            stays: true,
         });
         Ok(())
     }
@@ -299,7 +306,7 @@ fn retargeted(
     matched: &Matched<'_>,
     replacements: &[Replacement<'_>],
     binder: &mut Binder<'_>,
-) -> Vec<Input<'static>> {
+) -> (Vec<Input<'static>>, bool) {
     let mut names: Vec<HashMap<usize, Alias>> = vec![HashMap::new(); objects.len()];
     let variables = matched
         .variables
@@ -317,7 +324,9 @@ fn retargeted(
         names[object].insert(definition.index, Alias { name: alias });
     }
     let mut inputs = Vec::new();
+    let mut exposed = false;
     for (object, names) in objects.iter().zip(&names) {
+        exposed |= object.exposes_itself(names);
         match object.retarget(names) {
             Some(bytes) => inputs.push(Input::from_bytes(object.name.clone(), bytes)),
             None => binder.refusals.push(Refusal::new(
@@ -327,7 +336,7 @@ fn retargeted(
             )),
         }
     }
-    inputs
+    (inputs, exposed)
 }
 
 /// Where the segments are, and what is written there.

@@ -6,6 +6,7 @@ use object::elf;
 use restub_loader::{Image, Input, SymbolBinding, SymbolKind};
 use sha2::{Digest as _, Sha256};
 
+use crate::apply;
 use crate::arena::{Arena, Space};
 use crate::callers;
 use crate::codes;
@@ -19,6 +20,7 @@ use crate::module::{Module, Symbol};
 use crate::procfs::Procfs;
 use crate::registry::{FunctionRecord, PatchRecord, Registry, SymbolRecord};
 use crate::retarget::PatchObject;
+use crate::retired::Exposed;
 use crate::safety::Watch;
 use crate::state::State;
 use crate::types;
@@ -47,6 +49,10 @@ pub struct Options {
     pub allow: Vec<String>,
     /// Whether the patch's constructors are run, by the first call of one of its functions.
     pub constructors: bool,
+    /// Whether the patch takes the place of all that are applied; functions that it has not go back to their originals.
+    pub replace: bool,
+    /// What becomes of reverted patches whose addresses the program may have stored.
+    pub exposed: Exposed,
     /// For tests: at which step this process kills itself.
     pub kill_at_step: Option<u64>,
 }
@@ -59,6 +65,8 @@ impl Default for Options {
             timeout: Duration::from_secs(5),
             allow: Vec::new(),
             constructors: false,
+            replace: false,
+            exposed: Exposed::Keep,
             kill_at_step: None,
         }
     }
@@ -100,6 +108,8 @@ pub struct PlanReport {
     pub already_applied: Option<String>,
     /// The functions that are replaced.
     pub functions: Vec<FunctionPlan>,
+    /// The patches that it takes the place of.
+    pub replaces: Vec<String>,
     /// The target's variables that the patch uses in place of its own definitions.
     pub kept_variables: Vec<String>,
     /// What the patch adds to the process.
@@ -135,6 +145,11 @@ pub(crate) struct Plan {
     /// Records for the unwinder, and where the first one goes.
     pub(crate) unwind: (u64, Vec<unwind::Record>),
     pub(crate) entries: Vec<EntryChange>,
+    /// Entries of functions that the patch takes back, in the same stop if there is one. Without one they lead to the
+    /// originals.
+    pub(crate) restore: Vec<EntryChange>,
+    /// Name, hash and number of functions of each patch that this one takes the place of.
+    pub(crate) superseded: Vec<(String, String, usize)>,
     /// The registry with the slots in it, and no version switched.
     pub(crate) prepared: Registry,
     pub(crate) applied: Registry,
@@ -354,6 +369,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let taken = self
             .registry
             .live()
+            .filter(|_| !self.options.replace)
             .find(|patch| patch.name == name && patch.hash != hash);
         if taken.is_some() {
             self.refuse(
@@ -404,6 +420,13 @@ impl<'s, 'a> Planner<'s, 'a> {
             });
         }
         self.check_refusals()?;
+        // After the versions have their pads: those of the patches that go are in use until then.
+        let others: Vec<u64> = self.registry.live().map(|patch| patch.id).collect();
+        let superseded = if self.options.replace {
+            self.registry.take_back(&others)
+        } else {
+            Vec::new()
+        };
         let symbols = new_symbols(&linked.image, module, objects);
         let new_names = symbols.iter().map(|symbol| symbol.name.clone()).collect();
         let record = PatchRecord {
@@ -426,6 +449,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             eh_frame: linked.image.eh_frame.unwrap_or_default(),
             gate: gate.code,
             gate_word: gate.word,
+            exposed: linked.exposed,
+            stays: gate.word != 0,
         };
         self.writes.extend(linked.writes);
         self.registry.patches.retain(|patch| patch.id != id);
@@ -434,6 +459,11 @@ impl<'s, 'a> Planner<'s, 'a> {
         self.watch.finish();
         let needs_stop =
             !self.entries.is_empty() || self.options.consistency == Consistency::Quiet || self.stop_for_pads;
+        let restore = if needs_stop && self.options.replace {
+            apply::entries_to_restore(self.state.procfs, &self.registry)
+        } else {
+            Vec::new()
+        };
         let report = PlanReport {
             pid: self.state.procfs.pid,
             name: patch.name,
@@ -442,6 +472,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             build_id: hex(&module.build_id),
             already_applied: None,
             functions,
+            replaces: superseded.iter().map(|(name, _, _)| name.clone()).collect(),
             kept_variables: kept_variables(objects, matched),
             new_symbols: new_names,
             bytes: linked.segments.iter().map(|(_, bytes)| bytes).sum(),
@@ -457,6 +488,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             writes: self.writes,
             unwind,
             entries: self.entries,
+            restore,
+            superseded,
             prepared,
             applied: self.registry,
             watch: self.watch,

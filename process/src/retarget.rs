@@ -313,6 +313,88 @@ impl<'a> PatchObject<'a> {
     }
 }
 
+/// What is asked of references to the object itself.
+impl<'a> PatchObject<'a> {
+    /// The sections that code can refer to, without those of unwinding and of constructors.
+    pub(crate) fn loaded_sections(&self) -> impl Iterator<Item = (usize, &'a SectionHeader)> + '_ {
+        let names = FileHeader::parse(self.bytes)
+            .and_then(|file| file.sections(LE, self.bytes))
+            .ok();
+        self.sections.iter().copied().enumerate().filter(move |(_, header)| {
+            let name = names
+                .as_ref()
+                .and_then(|table| table.section_name(LE, header).ok())
+                .unwrap_or_default();
+            let arrays: [&[u8]; 6] = [
+                b".preinit_array",
+                b".init_array",
+                b".fini_array",
+                b".ctors",
+                b".dtors",
+                b".note",
+            ];
+            let apart = header.sh_type(LE) == elf::SHT_X86_64_UNWIND || self.is_unwind(header);
+            header.sh_flags(LE).contains(elf::SHF_ALLOC)
+                && !apart
+                && !arrays.iter().any(|array| name.starts_with(array))
+        })
+    }
+
+    pub(crate) fn code_of(&self, section: usize) -> &'a [u8] {
+        let header = self.sections.get(section);
+        header
+            .and_then(|header| header.data(LE, self.bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether a reference goes to the object's own memory.
+    pub(crate) fn is_own(&self, relocation: &Relocation, end: u64, aliases: &HashMap<usize, Alias>) -> bool {
+        let index = object::SymbolIndex(relocation.symbol as usize);
+        let Ok(symbol) = self.symbols.symbol(index) else {
+            return true;
+        };
+        let ends = HashMap::from([(relocation.offset, end - relocation.offset)]);
+        let meant = self.meaning(relocation, Some(&ends)).map(|(index, _)| index);
+        let defined = symbol.st_shndx(LE) != elf::SHN_UNDEF && symbol.st_shndx(LE) != elf::SHN_ABS;
+        defined && !meant.is_some_and(|index| aliases.contains_key(&index))
+    }
+
+    /// Whether a reference reads an address from a table of the linker's.
+    pub(crate) fn is_by_table(&self, relocation: &Relocation) -> bool {
+        let kinds = [
+            elf::R_X86_64_GOTPCREL,
+            elf::R_X86_64_GOTPCRELX,
+            elf::R_X86_64_REX_GOTPCRELX,
+            elf::R_X86_64_CODE_4_GOTPCRELX,
+            elf::R_X86_64_CODE_5_GOTPCRELX,
+            elf::R_X86_64_CODE_6_GOTPCRELX,
+            elf::R_X86_64_GOTPCREL64,
+            elf::R_X86_64_GOT32,
+            elf::R_X86_64_GOT64,
+        ];
+        kinds.iter().any(|kind| kind.0 == relocation.number)
+    }
+
+    /// Whether a reference goes to distances to code, which are good for jumps only.
+    pub(crate) fn is_jump_table(&self, relocation: &Relocation, end: u64) -> bool {
+        let index = object::SymbolIndex(relocation.symbol as usize);
+        let Ok(symbol) = self.symbols.symbol(index) else {
+            return false;
+        };
+        let Ok(Some(section)) = self.symbols.symbol_section(LE, symbol, index) else {
+            return false;
+        };
+        let behind = end - relocation.offset;
+        let place = relocation
+            .addend
+            .wrapping_add_unsigned(behind)
+            .wrapping_add_unsigned(symbol.st_value(LE));
+        let Ok(place) = u64::try_from(place) else { return false };
+        let at = self.relocations_in(section.0, place..place.saturating_add(1));
+        at.iter().any(|entry| entry.number == elf::R_X86_64_PC32.0)
+    }
+}
+
 /// What comparing objects asks of them.
 impl<'a> PatchObject<'a> {
     /// Bytes of a section, or as many of them as there are.
