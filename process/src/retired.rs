@@ -255,5 +255,5 @@ fn own_stack(maps: &[Mapping], thread: &StoppedThread) -> Option<Range<u64>> {
     let at = maps.iter().position(|mapping| mapping.contains(thread.registers.rsp))?;
     let (stack, below) = (&maps[at], maps.get(at.checked_sub(1)?)?);
     let guarded = below.end == stack.start && below.permissions.starts_with(b"---");
-    (guarded && stack.contains(thread.registers.fs_base)).then(|| stack.start..stack.end)
+    (guarded && stack.contains(thread.registers.fs_base)).then_some(stack.start..stack.end)
 }
