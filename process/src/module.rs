@@ -1,5 +1,6 @@
 //! The executable and the shared libraries of a process, with all their symbols.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
@@ -10,6 +11,7 @@ use object::elf;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
 
 use crate::debug_file;
+use crate::dwarf;
 use crate::error::{Error, Result};
 use crate::procfs::{Mapping, Procfs};
 
@@ -137,9 +139,16 @@ impl Module {
             })
     }
 
-    /// The file that has the module's debug information, if there is any.
-    pub(crate) fn debug_file(&self) -> &[u8] {
-        self.debug.as_deref().unwrap_or(&self.bytes)
+    /// The file that has the module's debug information, if there is any: the separate one that is known, the module
+    /// itself, or a separate one that nothing else was wanted from.
+    pub(crate) fn debug_file(&self, procfs: &Procfs) -> Cow<'_, [u8]> {
+        if let Some(debug) = &self.debug {
+            return Cow::Borrowed(debug);
+        }
+        let separate = (!dwarf::is_in(&self.bytes))
+            .then(|| debug_file::find(procfs, self))
+            .flatten();
+        separate.map_or(Cow::Borrowed(&self.bytes), Cow::Owned)
     }
 
     /// What messages call the module.

@@ -123,6 +123,53 @@ impl Procfs {
         self.read(address, &mut bytes).then_some(bytes)
     }
 
+    /// Shows a function all pages of a range that are in use. Returns whether that was all of it: within what is left of
+    /// a number of bytes, which it takes off.
+    pub(crate) fn each_page_in_use(
+        &self,
+        range: &std::ops::Range<u64>,
+        left: &mut u64,
+        look: &mut dyn FnMut(&[u8]),
+    ) -> bool {
+        const PAGE: u64 = 4096;
+        const IN_MEMORY_OR_SWAPPED: u64 = 3 << 62;
+        const PAGES: u64 = 256;
+        let Ok(pages) = File::open(self.path("pagemap")) else {
+            return false;
+        };
+        let mut bytes = vec![0; (PAGES * PAGE) as usize];
+        let mut at = range.start & !(PAGE - 1);
+        while at < range.end {
+            let count = PAGES.min((range.end - at).div_ceil(PAGE));
+            let mut entries = vec![0; (count * 8) as usize];
+            if pages.read_exact_at(&mut entries, at / PAGE * 8).is_err() {
+                return false;
+            }
+            let mut index = 0;
+            let in_use = |index: u64| {
+                let entry = &entries[(index * 8) as usize..(index * 8 + 8) as usize];
+                word(entry) & IN_MEMORY_OR_SWAPPED != 0
+            };
+            while index < count {
+                let run = (index..count).take_while(|page| in_use(*page)).count() as u64;
+                if run == 0 {
+                    index += 1;
+                    continue;
+                }
+                let length = (run * PAGE) as usize;
+                let read = self.read_some(at + index * PAGE, &mut bytes[..length]);
+                look(&bytes[..read]);
+                index += run;
+                let Some(rest) = left.checked_sub(run * PAGE) else {
+                    return false;
+                };
+                *left = rest;
+            }
+            at += count * PAGE;
+        }
+        true
+    }
+
     /// Writes memory, whatever its protection, and reads it back.
     ///
     /// The kernel copies page by page: bytes on one page are written all or not at all, also when the caller is killed.
