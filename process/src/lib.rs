@@ -88,7 +88,7 @@ mod threads;
 mod unwind;
 
 pub use apply::{Which, patch, plan, revert};
-pub use diff::{Change, Difference, diff};
+pub use diff::{Change, DiffOptions, Difference, diff};
 pub use entry::Method;
 pub use error::{Error, Refusal, Result};
 pub use look::{history, status};
