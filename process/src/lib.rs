@@ -103,7 +103,7 @@ mod unwind;
 
 pub use apply::{Which, patch, plan, revert};
 pub use codes::{CODES, Code};
-pub use diff::{Change, Difference, diff};
+pub use diff::{Change, DiffOptions, Difference, diff};
 pub use entry::Method;
 pub use error::{Error, Refusal, Result};
 pub use look::{history, status};

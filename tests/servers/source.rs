@@ -44,8 +44,13 @@ pub(crate) fn patch_of(folder: &Path, log: &Path, edit: &Edit, output: &Path) ->
         .status()
         .expect("a shell");
     assert!(status.success(), "{name} does not compile");
-    let _ = old;
-    new
+    let patch = output.join(format!("{name}.patch.o"));
+    let old = folder.join(old);
+    print!(
+        "{name}: {}",
+        restub(&["diff", show(&old), show(&new), "-o", show(&patch)])
+    );
+    patch
 }
 
 fn show(path: &Path) -> &str {
