@@ -136,6 +136,7 @@ const OTHERWISE: &[(&str, &str, &str)] = &[
     ("", "Iret", "the text does not say that the operand size is 16 bits"),
     ("", "Popf", "the text does not say that the operand size is 16 bits"),
     ("", "Pushf", "the text does not say that the operand size is 16 bits"),
+    ("", "Int_imm8", "`int 3` has an opcode of its own, which text means"),
     ("", "Movsxd_r16_rm16", "a 16-bit source, which GNU as calls 32 bits"),
     ("", "Lkgs", "a 32-bit register for the same selector"),
     ("", "Lldt", "a 32-bit register for the same selector"),

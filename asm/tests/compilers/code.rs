@@ -26,13 +26,23 @@ impl Code {
     }
 
     /// What an instruction does, with targets within the section by their number.
-    fn meaning(&self, instruction: &Instruction, relocated: bool) -> String {
-        match instruction.target.filter(|_| !relocated) {
+    fn meaning(&self, instruction: &Instruction, relocs: &Targets) -> String {
+        let reloc = relocs
+            .range(instruction.offset..instruction.offset + instruction.len)
+            .next();
+        let target = match reloc {
+            Some((_, target)) => *target,
+            None => instruction.target,
+        };
+        match target {
             Some(target) => format!("{} to instruction {}", instruction.text, self.index(target)),
             None => instruction.text.clone(),
         }
     }
 }
+
+/// Where relocations are, and the addresses in the section itself that some are to.
+pub(crate) type Targets = BTreeMap<u64, Option<u64>>;
 
 /// The code of an object by section name and number among those of the name.
 pub(crate) fn disassembled(object: &[u8]) -> Result<BTreeMap<String, Code>, String> {
@@ -100,7 +110,9 @@ fn without_padding(code: &mut Code) {
         let behind = at + 1 + all[at + 1..].iter().take_while(|next| is_nop(&next.text)).count();
         let next = all.get(behind).map_or(u64::MAX, |next| next.offset);
         let one = &all[at];
-        let over = behind > at + 1 && one.text == "jmp" && one.target == Some(next);
+        // GNU as jumps over padding that is long.
+        let over =
+            next.wrapping_sub(one.offset) > 64 && behind > at + 1 && one.text == "jmp" && one.target == Some(next);
         if !over && !is_nop(&one.text) {
             code.0.push(Instruction {
                 len: all.get(at + 1).map_or(16, |next| next.offset - one.offset),
@@ -112,23 +124,19 @@ fn without_padding(code: &mut Code) {
     }
 }
 
-/// The first difference of two pieces of code. `relocated` tells which instructions have relocations.
+/// The first difference of two pieces of code.
 pub(crate) fn difference(
-    (ours, our_relocs): (&Code, &[u64]),
-    (theirs, their_relocs): (&Code, &[u64]),
+    (ours, our_relocs): (&Code, &Targets),
+    (theirs, their_relocs): (&Code, &Targets),
 ) -> Option<String> {
-    let has = |relocs: &[u64], one: &Instruction| {
-        let next = relocs.partition_point(|&offset| offset < one.offset);
-        relocs.get(next).is_some_and(|&offset| offset < one.offset + one.len)
-    };
     let sorted = |text: &str| {
         let mut operands: Vec<String> = text.split([',', ' ']).map(str::to_owned).collect();
         operands.sort();
         operands
     };
     for (a, b) in ours.0.iter().zip(&theirs.0) {
-        let one = ours.meaning(a, has(our_relocs, a));
-        let other = theirs.meaning(b, has(their_relocs, b));
+        let one = ours.meaning(a, our_relocs);
+        let other = theirs.meaning(b, their_relocs);
         if one != other && !(a.len == b.len && sorted(&one) == sorted(&other)) {
             return Some(format!("at {:#x} and {:#x}: {one} and {other}", a.offset, b.offset));
         }

@@ -5,7 +5,7 @@
 //! | padding by other nops; operands of commutative instructions in another order | the instructions |
 //! | a jump stays long that could be short where padding in between shrank | the instructions, targets by their number |
 //! | relocations against labels where GNU as has the section and an offset | section and offset |
-//! | PLT32 for calls of what is local | PC32 and PLT32 are one |
+//! | PLT32 for calls of what is local, and of what is global in the same section | the instruction that is meant |
 //! | `.local` and `.comm` allocate at once, not behind all of `.bss` | symbols and references there by name |
 //! | call frames and line tables have many encodings | the rules at each address; files and rows |
 //! | rows of line 0, which GNU as leaves out | the other rows |
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolSection};
 
-use crate::code::{self, Code};
+use crate::code::{self, Code, Targets};
 use crate::compare::{File, Reloc, Section, line_difference, parse, set_differences};
 use crate::debug::{self, Lines};
 
@@ -44,9 +44,10 @@ pub(crate) fn differences(our_object: &[u8], their_object: &[u8]) -> Result<Vec<
             out.push(format!("{name}: only theirs"));
             continue;
         };
-        let difference = code::difference((code, &offsets(ours)), (their_code, &offsets(theirs)));
+        let difference = code::difference((code, &targets(name, ours)), (their_code, &targets(name, theirs)));
         out.extend(difference.map(|text| format!("{name}: {text}")));
-        let [ours, theirs] = [(ours, code), (theirs, their_code)].map(|(s, code)| by_instruction(s, code, aligned));
+        let [ours, theirs] =
+            [(ours, code), (theirs, their_code)].map(|(s, code)| by_instruction(name, s, code, aligned));
         set_differences(&format!("{name} relocations"), &ours, &theirs, &mut out);
     }
     let other = b
@@ -104,17 +105,27 @@ fn section_difference(
     out.extend(difference.map(|text| format!("{name}: {text}")));
 }
 
-fn offsets(section: &Section<'_>) -> Vec<u64> {
-    section.relocs.iter().map(|reloc| reloc.offset).collect()
+/// Whether a relocation is to the section that it is in.
+fn is_within(name: &str, reloc: &Reloc<'_>) -> bool {
+    reloc.kind == 2 && name.rsplit_once('#').is_some_and(|(name, _)| name == reloc.target)
+}
+
+fn targets(name: &str, section: &Section<'_>) -> Targets {
+    let relocs = section.relocs.iter();
+    relocs
+        .map(|reloc| {
+            let target = is_within(name, reloc).then(|| (reloc.addend + 4).cast_unsigned());
+            (reloc.offset, target)
+        })
+        .collect()
 }
 
 /// Relocations of code: of which instruction, type and target, and the addend where all addresses are the same.
-fn by_instruction(section: &Section<'_>, code: &Code, aligned: bool) -> BTreeSet<String> {
-    let relocs = section.relocs.iter();
+fn by_instruction(name: &str, section: &Section<'_>, code: &Code, aligned: bool) -> BTreeSet<String> {
+    let relocs = section.relocs.iter().filter(|reloc| !is_within(name, reloc));
     relocs
         .map(|r| {
-            let index = code.index(r.offset);
-            let kind = if r.kind == 4 { 2 } else { r.kind };
+            let (index, kind) = (code.index(r.offset), r.kind);
             let addend = if aligned { r.addend } else { 0 };
             format!("instruction {index}: type {kind} {} {addend:+#x}", r.target)
         })
@@ -159,13 +170,21 @@ fn contents<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> {
             let RelocationFlags::Elf { r_type } = reloc.flags() else {
                 unreachable!("an ELF relocation")
             };
+            // PLT32 is PC32 for what another object cannot replace, and for a linker that makes no PLT.
+            let kind = if r_type.0 == 4 { 2 } else { r_type.0 };
             let (target, base) = match reloc.target() {
-                RelocationTarget::Symbol(index) => target(file, &empty, index, r_type.0, reloc.addend()),
+                RelocationTarget::Symbol(index) => {
+                    let symbol = file.symbol_by_index(index).expect("a symbol");
+                    match symbol.section_index() {
+                        Some(own) if kind == 2 && own == section.index() => (name, symbol.address() as i64),
+                        _ => target(file, &empty, index, kind, reloc.addend()),
+                    }
+                }
                 _ => ("nothing", 0),
             };
             Reloc {
                 offset,
-                kind: r_type.0,
+                kind,
                 target,
                 addend: reloc.addend() + base,
             }

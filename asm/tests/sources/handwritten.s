@@ -136,7 +136,10 @@ sym_b:	.float	1.5, -2e3
 	xchgl	%eax, %eax
 	xchgq	%rax, %rax
 	xchg	%eax, %eax
-# To a line table, an instruction begins with a prefix that has a line of its own.
+# To a line table, an instruction begins with a prefix that has a line of its own. A file that has no debug information
+# would get some from GNU as.
+	.section	.debug_info, "", @progbits
+	.byte	0
 	.section	.text.lines, "ax", @progbits
 	.file	1 "handwritten.s"
 	.loc	1 1 1
