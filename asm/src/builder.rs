@@ -240,6 +240,12 @@ impl Builder {
         &mut self.unit.sections[self.current as usize]
     }
 
+    /// Appends an instruction with something to be filled in later.
+    #[inline(never)]
+    fn open(&mut self, mnemonic: Mnemonic, operands: &[Operand]) -> Result<(), EncodeError> {
+        self.emit(&Inst::with(mnemonic, operands))
+    }
+
     #[inline]
     fn push_jump(&mut self, opcode: u8, target: Imm) {
         let target = Value {
@@ -420,7 +426,7 @@ impl Emit for Builder {
                 self.tail.advance(len);
                 Ok(())
             }
-            None => self.emit(&Inst::with(mnemonic, operands)),
+            None => self.open(mnemonic, operands),
         }
     }
 

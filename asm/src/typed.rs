@@ -590,7 +590,7 @@ fn one<
             ($($operand:ident $type:ident)*) => {$(
                 match $type::KIND.what {
                     What::Register | What::Vector => parts.register(index, $operand.register()),
-                    What::Memory => parts.memory(&memories[index], false),
+                    What::Memory => parts.mem = Some(&memories[index]),
                     _ => {}
                 }
                 index += 1;
