@@ -86,7 +86,7 @@ impl Unit {
             copy(&mut image.bytes, &fixed, from, to);
             from = to;
             if let ItemKind::Jump { opcode, long, target } = item.kind {
-                self.write_jump(id, image, opcode, long, &target, item.line);
+                self.write_jump(id, image, opcode, long, &self.symbols.value(target), item.line);
                 continue;
             }
             let size = self.sections[id as usize].item_size(index) as usize;
@@ -95,14 +95,14 @@ impl Unit {
                 ItemKind::Jump { .. } => {}
                 ItemKind::Align { padding, .. } => pad(out, padding, size),
                 ItemKind::Leb { value, signed } => {
-                    let known = self.constant(&value);
+                    let known = self.kept_constant(value);
                     if let Err(why) = known {
                         let message = self.explain(why);
                         self.problem(item.line, message);
                     }
                     put_leb(out, known.unwrap_or(0), signed, size);
                 }
-                ItemKind::Space { value, unit, .. } => fill(out, value, unit, size),
+                ItemKind::Space { value, unit, .. } => fill(out, value.into(), unit, size),
                 ItemKind::Org { fill, .. } => out.resize(out.len() + size, fill),
             }
         }

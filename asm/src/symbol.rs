@@ -179,9 +179,44 @@ impl Operation {
     }
 }
 
-/// The number of a value that a symbol is set to, or has as its size; 0 is the constant 0.
+/// A value that is kept: what a symbol is set to, has as its size, or what an item of a section depends on. It is a
+/// number in a list, of which 0 is the constant 0, or by itself a symbol as it is or with `@PLT`, as most are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ValueId(u32);
+
+impl ValueId {
+    const SYMBOL: u32 = 1 << 31;
+    const PLT: u32 = 1 << 30;
+
+    /// The symbol itself, whose number is none that only a fuller memory could reach.
+    #[inline]
+    pub(crate) fn symbol(id: SymbolId) -> Self {
+        debug_assert!((1..Self::PLT).contains(&id));
+        Self(Self::SYMBOL | id)
+    }
+
+    fn of_symbol(value: &Value) -> Option<Self> {
+        let plt = match value.operator {
+            Operator::None => 0,
+            Operator::Plt => Self::PLT,
+            _ => return None,
+        };
+        let plain = value.minus | value.tree == 0 && value.addend == 0 && (1..Self::PLT).contains(&value.plus);
+        plain.then_some(Self(Self::SYMBOL | plt | value.plus))
+    }
+
+    #[inline]
+    fn as_symbol(self) -> Option<Value> {
+        (self.0 & Self::SYMBOL != 0).then(|| Value {
+            operator: if self.0 & Self::PLT == 0 {
+                Operator::None
+            } else {
+                Operator::Plt
+            },
+            ..Value::symbol(self.0 & !(Self::SYMBOL | Self::PLT))
+        })
+    }
+}
 
 /// Where a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,14 +349,18 @@ impl Symbols {
         &mut self.all[id as usize]
     }
 
-    pub(crate) fn value(&self, id: ValueId) -> &Value {
-        &self.values[id.0 as usize]
+    #[inline]
+    pub(crate) fn value(&self, id: ValueId) -> Value {
+        id.as_symbol().unwrap_or_else(|| self.values[id.0 as usize])
     }
 
     /// Keeps a value.
     pub(crate) fn keep(&mut self, value: Value) -> ValueId {
         if value == Value::constant(0) {
             return ValueId(0);
+        }
+        if let Some(symbol) = ValueId::of_symbol(&value) {
+            return symbol;
         }
         self.values.push(value);
         ValueId(self.values.len() as u32 - 1)

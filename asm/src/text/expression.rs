@@ -268,7 +268,7 @@ impl Assembler<'_> {
         if let Place::Equal(now) = symbol.place {
             let now = self.unit.symbols.value(now);
             if symbol.redefinable || now.as_constant().is_some() {
-                value = *now;
+                value = now;
             }
         }
         if cursor.peek() == b'@' {

@@ -159,7 +159,7 @@ impl Assembler<'_> {
         }
         section.has_code = true;
         if is_jump {
-            section.push_jump(short_opcode(row.opcode), value, line);
+            section.push_jump(short_opcode(row.opcode), self.unit.symbols.keep(value), line);
             return Ok(true);
         }
         section.bytes.extend([CALL, 0, 0, 0, 0]);
@@ -332,7 +332,7 @@ impl Assembler<'_> {
                 addend: target.value,
                 ..value
             };
-            section.push_jump(opcode, target, line);
+            section.push_jump(opcode, self.unit.symbols.keep(target), line);
             return Ok(());
         }
         let offset = section.bytes.len() as u64;
