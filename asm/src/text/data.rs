@@ -21,6 +21,7 @@ impl Assembler<'_> {
         if cursor.at_end() {
             return Ok(());
         }
+        let before = self.known_size();
         loop {
             cursor.skip_space();
             let start = cursor.pos;
@@ -33,9 +34,26 @@ impl Assembler<'_> {
                 return Err(error);
             }
             if !cursor.eat(b',') {
+                self.known_from(before);
                 return Ok(());
             }
         }
+    }
+
+    /// Bytes and open places of the current section so far.
+    fn known_size(&self) -> (usize, usize, usize) {
+        let section = &self.unit.sections[self.current as usize];
+        (section.bytes.len(), section.fixes.len(), section.items.len())
+    }
+
+    /// Notes how many bytes a statement made, if they are all there is to it.
+    fn known_from(&mut self, (bytes, fixes, items): (usize, usize, usize)) {
+        let (now, all_fixes, all_items) = self.known_size();
+        self.known_len = if fixes == all_fixes && items == all_items {
+            now - bytes
+        } else {
+            0
+        };
     }
 
     /// Appends a value in `size` bytes.
@@ -203,6 +221,7 @@ impl Assembler<'_> {
 
     /// `.uleb128`, `.sleb128`
     pub(super) fn lebs(&mut self, cursor: &mut Cursor<'_>, signed: bool) -> Result<(), Fail> {
+        let before = self.known_size();
         loop {
             let value = match super::expression::literal(cursor) {
                 Some(number) => Value::constant(number),
@@ -228,6 +247,7 @@ impl Assembler<'_> {
                 }
             }
             if !cursor.eat(b',') {
+                self.known_from(before);
                 return Ok(());
             }
         }

@@ -289,21 +289,22 @@ impl Assembler<'_> {
         }
     }
 
-    /// Appends an instruction whose bytes are known.
+    /// Appends bytes of a line that has been seen.
     #[inline]
-    pub(super) fn emit_known(&mut self, bytes: &[u8; super::memo::BYTES], len: usize) -> Result<(), Fail> {
-        if self.lines.pending {
-            self.line_entry();
-        }
+    pub(super) fn append_known(&mut self, bytes: &[u8; super::memo::BYTES], len: usize) {
         let section = &mut self.unit.sections[self.current as usize];
-        if section.is_nobits() {
-            return fail("instructions in a section without bytes");
-        }
-        section.has_code = true;
         // A copy of a size that the compiler knows, and the rest of it taken off again.
         section.bytes.extend_from_slice(bytes);
         section.bytes.truncate(section.bytes.len() - (bytes.len() - len));
-        Ok(())
+    }
+
+    /// An instruction comes: the line that waits for one is its, and the section has code.
+    #[inline]
+    pub(super) fn before_instruction(&mut self) {
+        if self.lines.pending {
+            self.line_entry();
+        }
+        self.unit.sections[self.current as usize].has_code = true;
     }
 
     /// Appends an instruction to the section.

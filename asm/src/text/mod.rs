@@ -146,7 +146,7 @@ pub(crate) struct Assembler<'o> {
     memo: memo::Memo,
     /// Names of symbols and macros read so far: what a statement means depends on them.
     names_read: u64,
-    /// Bytes of the instruction that was just assembled, where its text alone determines them.
+    /// Bytes of the instruction or data that was just assembled, where its text alone determines them.
     known_len: usize,
     /// Bytes of text that macros and repetitions may still make.
     expansion_budget: usize,
@@ -269,7 +269,7 @@ impl<'o> Assembler<'o> {
         self.depth -= 1;
     }
 
-    /// One statement; an instruction that has been seen before is not read again.
+    /// One statement; an instruction or a number that has been seen before is not read again.
     #[inline]
     fn remembered_statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
         if self.listing.is_some() {
@@ -278,23 +278,29 @@ impl<'o> Assembler<'o> {
             self.listed_to(from);
             return Ok(());
         }
-        let first = cursor.peek();
-        if first == b'.' || !starts_name(first) {
+        let text = &cursor.text[cursor.pos..];
+        let is_data = memo::is_constant_data(text);
+        if !is_data && (cursor.peek() == b'.' || !starts_name(cursor.peek())) {
             return self.statement(cursor);
         }
-        let Some(key) = memo::Key::of(&cursor.text[cursor.pos..], self.intel) else {
+        let Some(key) = memo::Key::of(text, self.intel) else {
             return self.statement(cursor);
         };
-        if let Some((bytes, len)) = self.memo.find(&key) {
+        if let Some((bytes, len)) = self.memo.find(&key)
+            && !self.unit.sections[self.current as usize].is_nobits()
+        {
             let bytes = *bytes;
-            self.emit_known(&bytes, len)?;
+            if !is_data {
+                self.before_instruction();
+            }
+            self.append_known(&bytes, len);
             cursor.pos += key.len;
             return Ok(());
         }
         let (start, names) = (cursor.pos, self.names_read);
         self.known_len = 0;
         self.statement(cursor)?;
-        if self.known_len != 0 && self.names_read == names && cursor.pos == start + key.len {
+        if (1..=memo::BYTES).contains(&self.known_len) && self.names_read == names && cursor.pos == start + key.len {
             let section = &self.unit.sections[self.current as usize];
             let at = section.bytes.len() - self.known_len;
             self.memo.keep(&key, &section.bytes[at..]);
