@@ -58,13 +58,19 @@ pub(crate) fn number(reg: Option<Reg>) -> u8 {
 /// asked for, or a place to be filled in.
 #[inline(always)]
 pub(crate) fn is_simple(mem: &Mem) -> bool {
-    let Some(Reg { class: RegClass::R64, num }) = mem.base else {
+    let Some(Reg {
+        class: RegClass::R64,
+        num,
+    }) = mem.base
+    else {
         return false;
     };
     let plain = mem.segment | mem.broadcast | mem.disp_size as u8 == 0 && !mem.symbolic.is_some();
     match mem.index {
         None => plain && num < 16,
-        Some(index) => plain && index.class == RegClass::R64 && index.num != 4 && (num | index.num) < 16 && has_scale(mem),
+        Some(index) => {
+            plain && index.class == RegClass::R64 && index.num != 4 && (num | index.num) < 16 && has_scale(mem)
+        }
     }
 }
 
@@ -209,13 +215,7 @@ fn displacement_mode<const SIMPLE: bool>(form: &Form, mem: &Mem, base: u8, narro
 
 /// The address with a displacement of 32 bits behind the `len` bytes of its head.
 #[inline(always)]
-fn displacement32(
-    mem: &Mem,
-    head: u64,
-    len: u8,
-    kind: FixupKind,
-    (base, index): (u8, u8),
-) -> Result<Address, Fault> {
+fn displacement32(mem: &Mem, head: u64, len: u8, kind: FixupKind, (base, index): (u8, u8)) -> Result<Address, Fault> {
     let mut address = Address {
         bytes: head,
         len: len + 4,

@@ -168,7 +168,10 @@ impl Inst {
     #[inline]
     pub fn with(mnemonic: Mnemonic, operands: &[Operand]) -> Self {
         let mut inst = Self::new(mnemonic);
-        assert!(operands.len() <= inst.operands.len(), "an instruction has five operands at most");
+        assert!(
+            operands.len() <= inst.operands.len(),
+            "an instruction has five operands at most"
+        );
         for (to, from) in inst.operands.iter_mut().zip(operands) {
             *to = *from;
         }

@@ -376,7 +376,10 @@ static SUFFIX_INDEX: [u8; 256] = {
     all
 };
 
-const _: () = assert!(crate::table::ROW_COUNT <= 1 << MNEMONIC_BITS, "a mnemonic has more bits");
+const _: () = assert!(
+    crate::table::ROW_COUNT <= 1 << MNEMONIC_BITS,
+    "a mnemonic has more bits"
+);
 
 impl Key {
     /// The mnemonic in Intel syntax with operands of these numbers.
@@ -412,7 +415,9 @@ impl Key {
     /// What the operands have in common with others.
     pub(crate) fn operands(self) -> impl Iterator<Item = &'static Meaning> {
         let numbers = self.0.to_le_bytes().into_iter().take(5);
-        numbers.take_while(|&number| number != ABSENT).map(|number| &MEANINGS[number as usize])
+        numbers
+            .take_while(|&number| number != ABSENT)
+            .map(|number| &MEANINGS[number as usize])
     }
 
     pub(crate) fn suffix(self) -> u8 {
@@ -498,8 +503,18 @@ mod tests {
 
     #[test]
     fn values_of_one_number_stand_for_the_same() {
-        let edges = [0, 1, 2, 0x10, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xff7f, 0xff80, 0xffff, 0x1_0000];
-        let wide = [0x7fff_ffff, 0x8000_0000, 0xffff_ff7f, 0xffff_ff80, 0xffff_ffff, 0x1_0000_0000, i64::MAX];
+        let edges = [
+            0, 1, 2, 0x10, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xff7f, 0xff80, 0xffff, 0x1_0000,
+        ];
+        let wide = [
+            0x7fff_ffff,
+            0x8000_0000,
+            0xffff_ff7f,
+            0xffff_ff80,
+            0xffff_ffff,
+            0x1_0000_0000,
+            i64::MAX,
+        ];
         for edge in edges.into_iter().chain(wide) {
             for value in [edge - 1, edge, edge.wrapping_add(1), -edge, -edge - 1, -edge + 1] {
                 let meaning = MEANINGS[value_number(value) as usize];
@@ -512,7 +527,10 @@ mod tests {
     fn every_number_is_of_one_kind() {
         let mut seen = std::collections::BTreeSet::new();
         for meaning in &MEANINGS[MEMORY as usize..] {
-            assert!(meaning.signature == 0 || seen.insert((meaning.signature, meaning.seen)), "{meaning:x?}");
+            assert!(
+                meaning.signature == 0 || seen.insert((meaning.signature, meaning.seen)),
+                "{meaning:x?}"
+            );
         }
     }
 }

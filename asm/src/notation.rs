@@ -342,4 +342,3 @@ pub(crate) const fn compile(text: &[u8], n: u8) -> Row {
     set_variants(&mut row);
     row
 }
-

@@ -142,7 +142,8 @@ impl Unit {
                 ItemKind::Align { power, most, .. } => (padding(item.offset + growth, power, most), true),
                 ItemKind::Leb { .. } => (1, false),
                 ItemKind::Space { count, unit, .. } => (
-                    (self.constant_now(&self.symbols.value(count)).unwrap_or(0).max(0) as u64).saturating_mul(unit.into()),
+                    (self.constant_now(&self.symbols.value(count)).unwrap_or(0).max(0) as u64)
+                        .saturating_mul(unit.into()),
                     true,
                 ),
                 ItemKind::Org { .. } => (0, true),

@@ -168,25 +168,25 @@ pub(crate) const NO_BYTE: u16 = 0x100;
 impl Row {
     /// No row yet.
     pub(crate) const BLANK: Self = Self {
-    ops: [Class::NONE; 5],
-    flags: 0,
-    next: 0,
-    len: 0,
-    space: Space::Legacy,
-    map: 0,
-    pp: 0,
-    w: W_BY_VARIANT,
-    l: L_BY_VARIANT,
-    opcode: 0,
-    digit: ABSENT,
-    tail: NO_BYTE,
-    last: NO_BYTE,
-    axis: Axis::None,
-    variants: 1,
-    disp_n: 0,
-    source: (0, 0),
-    forms: 0,
-};
+        ops: [Class::NONE; 5],
+        flags: 0,
+        next: 0,
+        len: 0,
+        space: Space::Legacy,
+        map: 0,
+        pp: 0,
+        w: W_BY_VARIANT,
+        l: L_BY_VARIANT,
+        opcode: 0,
+        digit: ABSENT,
+        tail: NO_BYTE,
+        last: NO_BYTE,
+        axis: Axis::None,
+        variants: 1,
+        disp_n: 0,
+        source: (0, 0),
+        forms: 0,
+    };
 }
 
 impl Row {

@@ -74,7 +74,11 @@ impl Wanted {
         wanted.rest |= (hints.0 as u64) << HINTS_SHIFT
             | (key.suffix() as u64) << SUFFIX_SHIFT
             | (key.rounding() as u64) << ROUNDING_SHIFT;
-        for (set, bit) in [(key.is_masked(), MASKED), (key.is_zeroed(), ZEROED), (key.is_att(), ATT)] {
+        for (set, bit) in [
+            (key.is_masked(), MASKED),
+            (key.is_zeroed(), ZEROED),
+            (key.is_att(), ATT),
+        ] {
             wanted.rest |= if set { bit } else { 0 };
         }
         wanted
@@ -360,7 +364,9 @@ const fn default_variant(row: &Row, wanted: &Wanted, variants: u8) -> Option<u8>
 /// A vector move between registers has a load and a store form; the one that needs no third VEX byte is taken.
 #[inline(never)]
 pub(crate) fn prefer_short(form: &'static Form, hints: Hints, parts: &Parts<'_>) -> &'static Form {
-    let asked = [Hints::LOAD, Hints::STORE, Hints::VEX3].iter().any(|&hint| hints.has(hint));
+    let asked = [Hints::LOAD, Hints::STORE, Hints::VEX3]
+        .iter()
+        .any(|&hint| hints.has(hint));
     let shorter = parts.mem.is_none() && parts.at(form.reg) < 8 && (8..16).contains(&parts.at(form.rm));
     match Row::at(form.row).following() {
         Some(store) if shorter && !asked => &FORMS[store.form(form.variant) as usize],

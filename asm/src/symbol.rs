@@ -304,7 +304,12 @@ impl Name {
         let word = |bytes: &[u8; 8]| u128::from(u64::from_le_bytes(*bytes));
         let half = |bytes: &[u8; 4]| u128::from(u32::from_le_bytes(*bytes));
         // The last bytes overlap the first ones, with the same in the same place.
-        let bytes = match (name.first_chunk(), name.last_chunk(), name.first_chunk(), name.last_chunk()) {
+        let bytes = match (
+            name.first_chunk(),
+            name.last_chunk(),
+            name.first_chunk(),
+            name.last_chunk(),
+        ) {
             _ if len > 15 => return None,
             (Some(first), Some(last), ..) => word(first) | word(last) << (8 * (len - 8)),
             (.., Some(first), Some(last)) => half(first) | half(last) << (8 * (len - 4)),

@@ -192,4 +192,3 @@ impl Mnemonic {
         self.row().flags & flag::BRANCH != 0
     }
 }
-

@@ -319,7 +319,9 @@ impl Assembler<'_> {
             Some(bytes) if section.is_nobits() => section.virtual_size += bytes,
             Some(bytes) if bytes <= INLINE_FILL => {
                 for _ in 0..known.unwrap_or(0) {
-                    section.bytes.extend_from_slice(&u64::from(value).to_le_bytes()[..unit as usize]);
+                    section
+                        .bytes
+                        .extend_from_slice(&u64::from(value).to_le_bytes()[..unit as usize]);
                 }
             }
             _ => {
