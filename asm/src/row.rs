@@ -251,6 +251,12 @@ impl Row {
         self.source.0 as usize == crate::rows::FAMILIES.len() - 1
     }
 
+    /// Whether the row is one of the AVX10.2 family.
+    #[cfg(test)]
+    pub(crate) fn is_avx10(&self) -> bool {
+        self.source.0 as usize == crate::rows::FAMILIES.len() - 2
+    }
+
     /// All names of the line that this row came from.
     #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = alloc::string::String> {

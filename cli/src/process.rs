@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use restub_process::{
-    Consistency, Error, Event, Options, PatchReport, PlanReport, RevertReport, Status, SymbolFile, Which,
+    Consistency, Error, Event, Exposed, Options, PatchReport, PlanReport, RevertReport, Status, SymbolFile, Which,
 };
 use serde::Serialize;
 
@@ -47,6 +47,7 @@ struct Plan {
     build_id: String,
     already_applied: bool,
     functions: Vec<Function>,
+    replaces: Vec<String>,
     kept_variables: Vec<String>,
     new_symbols: Vec<String>,
     bytes: u64,
@@ -164,6 +165,7 @@ pub(crate) fn revert(arguments: &RevertArguments) -> anyhow::Result<ExitCode> {
         (None, false) => Which::Last,
     };
     let options = Options {
+        exposed: exposed(arguments.free_exposed),
         kill_at_step: arguments.kill_at_step,
         ..Options::default()
     };
@@ -239,6 +241,10 @@ fn write_symbols(folder: &Path, files: &[SymbolFile]) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn exposed(free: bool) -> Exposed {
+    if free { Exposed::Free } else { Exposed::Keep }
+}
+
 fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {
     Options {
         name: files.name.clone(),
@@ -248,6 +254,9 @@ fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {
         },
         timeout: Duration::try_from_secs_f64(files.timeout).unwrap_or_default(),
         allow: files.allow.clone(),
+        constructors: files.constructors,
+        replace: files.replace,
+        exposed: exposed(files.free_exposed),
         kill_at_step,
     }
 }
@@ -293,6 +302,7 @@ fn plan_json(report: &PlanReport) -> Plan {
         build_id: report.build_id.clone(),
         already_applied: report.already_applied.is_some(),
         functions: functions.collect(),
+        replaces: report.replaces.clone(),
         kept_variables: report.kept_variables.clone(),
         new_symbols: report.new_symbols.clone(),
         bytes: report.bytes,
@@ -326,6 +336,7 @@ fn plan_text(report: &PlanReport) -> String {
             function.address, function.size, function.name, function.new_address, function.new_size
         );
     }
+    list(&mut text, "takes the place of", &report.replaces);
     list(&mut text, "variables that stay", &report.kept_variables);
     list(&mut text, "new in the process", &report.new_symbols);
     let _ = writeln!(
