@@ -130,7 +130,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             gate: gate.code,
             gate_word: gate.word,
             exposed: linked.exposed,
-            stays: gate.word != 0,
+            tls_control: linked.tls_control,
+            stays: gate.word != 0 || linked.tls_control != 0,
         }
     }
 

@@ -96,6 +96,7 @@ mod state;
 mod stopped;
 mod symbol_file;
 mod threads;
+mod tls;
 mod types;
 mod unwind;
 
