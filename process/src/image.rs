@@ -37,6 +37,12 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
+    /// The bytes of a segment that starts at an address.
+    pub(crate) fn contents(&self, address: u64) -> &[u8] {
+        let found = self.writes.iter().find(|(start, _)| *start == address && address != 0);
+        found.map_or(&[][..], |(_, bytes)| bytes)
+    }
+
     /// A word of the image as it is linked.
     pub(crate) fn word(&self, address: u64) -> Option<u64> {
         self.writes.iter().find_map(|(start, bytes)| {

@@ -80,6 +80,7 @@ mod image;
 mod image_memory;
 mod inject;
 mod inlined;
+mod jit;
 mod look;
 mod machine_code;
 mod module;

@@ -280,6 +280,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             .unwrap_or_default();
         self.refuse_what_is_not_constructed(&linked.depends);
         self.check_refusals()?;
+        // tell: debuggers
+        let jit = self.jit_file(modules, &linked);
         let patch = Patch {
             name,
             hash,
@@ -288,6 +290,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             linked,
             unwind,
             gate,
+            jit,
         };
         self.finish(patch, &objects, &matched, &replacements)
     }
