@@ -37,6 +37,19 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
+    /// The code at an address, as it is linked.
+    pub(crate) fn code(&self, address: u64, size: u64) -> &[u8] {
+        let find = |(start, bytes): &'_ (u64, Vec<u8>)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            bytes
+                .get(at..at.checked_add(usize::try_from(size).ok()?)?)
+                .map(<[u8]>::len)
+                .map(|length| (at, length))
+        };
+        let found = self.writes.iter().find_map(|write| Some((write, find(write)?)));
+        found.map_or(&[][..], |((_, bytes), (at, length))| &bytes[at..at + length])
+    }
+
     /// The bytes of a segment that starts at an address.
     pub(crate) fn contents(&self, address: u64) -> &[u8] {
         let found = self.writes.iter().find(|(start, _)| *start == address && address != 0);

@@ -81,6 +81,7 @@ mod image_memory;
 mod inject;
 mod inlined;
 mod jit;
+mod kept_registers;
 mod look;
 mod machine_code;
 mod module;
