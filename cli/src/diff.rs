@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use restub_process::{Change, Difference};
+use restub_process::{Change, DiffOptions, Difference};
 use serde::Serialize;
 
 use crate::process::REFUSED;
@@ -37,7 +37,10 @@ pub(crate) fn diff(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
     if let Some(archive) = [&old, &new].into_iter().find(|input| input.is_archive()) {
         bail!("{}: is an archive; compare its members", archive.name());
     }
-    let difference = restub_process::diff((old.name(), old.bytes()), (new.name(), new.bytes()))?;
+    let options = DiffOptions {
+        ignore_line_numbers: arguments.ignore_line_numbers,
+    };
+    let difference = restub_process::diff((old.name(), old.bytes()), (new.name(), new.bytes()), &options)?;
     if let (Some(path), Some(patch)) = (&arguments.output, &difference.patch) {
         std::fs::write(path, patch).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -53,6 +56,8 @@ pub(crate) fn diff(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
 fn change_name(change: &Change) -> &'static str {
     match change {
         Change::Changed(_) => "changed",
+        Change::Constants(_) => "constants",
+        Change::Lines => "lines",
         Change::Added => "added",
         Change::Removed => "removed",
         Change::Same => "same",
@@ -64,7 +69,7 @@ fn report(difference: Difference) -> Report {
         name,
         change: change_name(&change),
         reason: match change {
-            Change::Changed(reason) => Some(reason),
+            Change::Changed(reason) | Change::Constants(reason) => Some(reason),
             _ => None,
         },
     });
@@ -83,16 +88,27 @@ fn text(difference: &Difference) -> String {
     let mut text = String::new();
     for (name, change) in &difference.functions {
         let _ = match change {
-            Change::Same => Ok(()),
+            Change::Same | Change::Lines => Ok(()),
             Change::Changed(reason) => writeln!(text, "changed  {name}  {reason}"),
+            Change::Constants(reason) => writeln!(text, "changed  {name}  only constants: {reason}"),
             other => writeln!(text, "{:7}  {name}", change_name(other)),
         };
     }
-    let same = difference
-        .functions
-        .iter()
-        .filter(|(_, change)| *change == Change::Same);
-    let _ = writeln!(text, "{} unchanged", same.count());
+    let count = |wanted: Change| {
+        difference
+            .functions
+            .iter()
+            .filter(|(_, change)| *change == wanted)
+            .count()
+    };
+    let _ = match count(Change::Lines) {
+        0 => writeln!(text, "{} unchanged", count(Change::Same)),
+        lines => writeln!(
+            text,
+            "{} unchanged, and {lines} but for line numbers",
+            count(Change::Same)
+        ),
+    };
     for refusal in &difference.inexpressible {
         let _ = writeln!(text, "no patch can bring about: {refusal}");
     }

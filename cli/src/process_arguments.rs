@@ -174,8 +174,9 @@ pub(crate) struct HistoryArguments {
 /// Make a patch of what differs between two versions of an object
 ///
 /// Compares functions instruction by instruction, and what they refer to by its meaning, so that it does not matter where
-/// things lie. The patch has the changed and added functions; all others, and all variables, are the process's own. Both
-/// objects should be built with the process's flags, and with -ffunction-sections -fdata-sections to be compared best.
+/// things lie, nor on which lines of the source (as debug information tells). The patch has the changed and added
+/// functions and what is new with them; all other functions, and all variables, are the process's own. Both objects
+/// should be built with the process's flags.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -184,8 +185,8 @@ Examples:
 
 JSON: cli/JSON.md describes every field.
 
-Exit status: 0 if there is a patch or no difference, 1 if it failed, 2 for bad usage, 3 if a variable has another size or
-initial value, which no patch can bring about (the patch is written even so).")]
+Exit status: 0 if there is a patch or no difference, 1 if it failed, 2 for bad usage, 3 if there is something that no
+patch can bring about, such as another size or initial value of a variable (the patch is written even so).")]
 pub(crate) struct DiffArguments {
     /// The object that the process was made of
     #[arg(value_name = "OLD")]
@@ -196,6 +197,10 @@ pub(crate) struct DiffArguments {
     /// Write the patch to PATCH
     #[arg(short = 'o', value_name = "PATCH")]
     pub(crate) output: Option<PathBuf>,
+    /// Leave out functions of which only constants differ, all by the same, as line numbers do in asserts and logs. Not
+    /// needed where both objects have debug information (-g)
+    #[arg(long)]
+    pub(crate) ignore_line_numbers: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -133,6 +133,9 @@ impl Binder<'_> {
                 continue;
             };
             let Some(module) = self.modules.iter().find(|module| module.range.contains(&address)) else {
+                if self.is_kernel_code(address) {
+                    return Some(function(address, 0));
+                }
                 continue;
             };
             // A slot that is bound on the first call still leads into the linkage table.
@@ -169,8 +172,16 @@ impl Binder<'_> {
         own.chain(others).find_map(|slot| {
             let address = self.procfs.read_word(slot.address)?;
             let linkage = module.linkage.iter().any(|range| range.contains(&address));
-            (module.is_code(address) && !linkage).then_some(address)
+            let code = module.is_code(address) || self.is_kernel_code(address);
+            (code && !linkage).then_some(address)
         })
+    }
+
+    /// Whether an address is in the code that the kernel gives each process, which implements functions such as `time`.
+    fn is_kernel_code(&self, address: u64) -> bool {
+        let maps = self.procfs.maps().unwrap_or_default();
+        let mut kernel = maps.iter().filter(|mapping| mapping.path.as_os_str() == "[vdso]");
+        kernel.any(|mapping| mapping.contains(address))
     }
 
     /// The executable's block lies at a fixed place below the thread pointer (psABI section 6.1); those of libraries are

@@ -160,7 +160,7 @@ pub(crate) fn match_all<'m>(
         ));
     }
     check_clones(module, objects, &matched, refusals);
-    check_inlined(debug, &matched, refusals);
+    check_inlined(debug, objects, &matched, refusals);
     matched
 }
 
@@ -383,10 +383,22 @@ fn check_clones(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<
 }
 
 /// Functions that have a copy of a replaced one inside of them, and are not replaced themselves.
-fn check_inlined(debug: Option<&DebugInfo<'_>>, matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
+fn check_inlined(
+    debug: Option<&DebugInfo<'_>>,
+    objects: &[PatchObject<'_>],
+    matched: &Matched<'_>,
+    refusals: &mut Vec<Refusal>,
+) {
     let replaced: BTreeSet<&str> = matched.functions.iter().map(|pair| &*pair.symbol.name).collect();
+    let names = matched.functions.iter().map(|pair| {
+        let object = &objects[pair.object];
+        let file = object.source.as_deref();
+        let local = object.definitions[pair.definition].local;
+        (&*pair.symbol.name, file.filter(|_| local))
+    });
+    let names = names.collect();
     let mut callers: Vec<_> = debug
-        .map_or_else(HashMap::new, |debug| inlined::callers(debug, &replaced))
+        .map_or_else(HashMap::new, |debug| inlined::callers(debug, &names))
         .into_iter()
         .collect();
     callers.sort();

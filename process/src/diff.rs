@@ -1,27 +1,46 @@
 //! What a change of a source changes in its object: the functions that are worth a patch.
 //!
 //! Instructions are compared one by one, and what they refer to by its meaning: a symbol by its name, a string by its
-//! contents, a place in the function by its distance from the start. Where things lie in their sections does not matter.
+//! contents, a place in the function by its distance from the start. Where things lie in their sections does not matter,
+//! nor on which lines of the source they are.
 
-use std::collections::HashMap;
+mod compare;
+mod extract;
+mod lines;
+mod object;
 
-use iced_x86::{Decoder, DecoderOptions, Formatter as _, GasFormatter, Instruction};
-use object::elf;
+use std::collections::{BTreeSet, HashSet};
+
+use ::object::elf;
 
 use crate::error::{Error, Refusal, Result};
-use crate::retarget::{Alias, Definition, PatchObject};
+use compare::{Comparison, Outcome};
+use extract::Extract;
+use object::{CompareObject, Role};
 
 /// What became of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Its code is another one: why, with the first instruction that differs.
     Changed(String),
+    /// Nothing but constants in its instructions differ, all by the same, as numbers of lines do: the first of them.
+    Constants(String),
+    /// Nothing differs but numbers of source lines, as the debug information of both objects says: no reason to patch it.
+    Lines,
     /// The old object has none of that name.
     Added,
     /// The new object has none of that name.
     Removed,
     /// It does the same.
     Same,
+}
+
+/// How to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiffOptions {
+    /// Functions whose constants alone differ, all by the same, are no part of the patch: their lines have moved. For
+    /// objects without debug information, which would tell.
+    pub ignore_line_numbers: bool,
 }
 
 /// What is different between two objects.
@@ -31,8 +50,8 @@ pub struct Difference {
     pub functions: Vec<(String, Change)>,
     /// What a patch cannot do: it keeps variables as they are.
     pub inexpressible: Vec<Refusal>,
-    /// An object whose changed and added functions are its only functions: the rest is the process's. `None` if there
-    /// are none.
+    /// An object with the changed and added functions and what they need; the rest is the process's. `None` if there are
+    /// none.
     pub patch: Option<Vec<u8>>,
 }
 
@@ -40,46 +59,56 @@ pub struct Difference {
 ///
 /// # Errors
 /// If one of the files is no relocatable object, or has relocations of a form that is not to be compared.
-pub fn diff(old: (&str, &[u8]), new: (&str, &[u8])) -> Result<Difference> {
+pub fn diff(old: (&str, &[u8]), new: (&str, &[u8]), options: &DiffOptions) -> Result<Difference> {
     let (old, new) = (read(old)?, read(new)?);
+    let mut comparison = Comparison::new(&old, &new);
     let mut functions = Vec::new();
-    let mut same = HashMap::new();
-    for definition in new.definitions.iter().filter(|definition| is_function(definition)) {
-        let change = match find(&old, definition) {
+    let mut worth = HashSet::new();
+    let all: Vec<usize> = functions_of(&new).collect();
+    for index in all {
+        let change = match comparison.before(index) {
             None => Change::Added,
-            Some(before) => compare(&old, before, &new, definition).map_or(Change::Same, Change::Changed),
+            Some(before) => match comparison.functions(before, index) {
+                Outcome::Same => Change::Same,
+                Outcome::Lines => Change::Lines,
+                Outcome::Different(reason, true) => Change::Constants(reason),
+                Outcome::Different(reason, false) => Change::Changed(reason),
+            },
         };
-        if change == Change::Same {
-            same.insert(definition.index, alias(&new, definition));
+        let patched = match change {
+            Change::Changed(_) | Change::Added => true,
+            Change::Constants(_) => !options.ignore_line_numbers,
+            Change::Lines | Change::Removed | Change::Same => false,
+        };
+        // What runs when a program starts has run.
+        if patched && !is_start(&new.symbols[index].name) {
+            worth.insert(index);
         }
-        functions.push((definition.name.clone(), change));
+        functions.push((new.symbols[index].name.clone(), change));
     }
-    let removed = old
-        .definitions
-        .iter()
-        .filter(|before| is_function(before) && find(&new, before).is_none());
-    functions.extend(removed.map(|before| (before.name.clone(), Change::Removed)));
+    let names: BTreeSet<(&str, bool)> = functions_of(&new)
+        .map(|index| (new.symbols[index].name.as_str(), new.symbols[index].local))
+        .collect();
+    let removed = functions_of(&old).map(|index| &old.symbols[index]);
+    let removed = removed.filter(|symbol| !names.contains(&(symbol.name.as_str(), symbol.local)));
+    functions.extend(removed.map(|symbol| (symbol.name.clone(), Change::Removed)));
     functions.sort_by(|a, b| a.0.cmp(&b.0));
-    let worth = functions
-        .iter()
-        .any(|(_, change)| matches!(change, Change::Changed(_) | Change::Added));
-    let patch = if worth {
-        let bytes = new
-            .retarget(&same)
-            .and_then(|bytes| new.without(bytes, same.keys().copied()));
-        Some(bytes.ok_or_else(|| malformed(&new.name, "its relocations are of an unusual form"))?)
-    } else {
+    let inexpressible = inexpressible(&mut comparison, &functions);
+    let patch = if worth.is_empty() {
         None
+    } else {
+        let bytes = Extract::new(&mut comparison, worth).write();
+        Some(bytes.ok_or_else(|| malformed(&new.name, "its relocations are of an unusual form"))?)
     };
     Ok(Difference {
-        inexpressible: variables(&old, &new),
         functions,
+        inexpressible,
         patch,
     })
 }
 
-fn read<'a>((name, bytes): (&str, &'a [u8])) -> Result<PatchObject<'a>> {
-    if let Some(object) = PatchObject::read(name, bytes) {
+fn read<'a>((name, bytes): (&str, &'a [u8])) -> Result<CompareObject<'a>> {
+    if let Some(object) = CompareObject::read(name, bytes) {
         return Ok(object);
     }
     restub_loader::Object::parse(name, bytes)?;
@@ -93,148 +122,82 @@ fn malformed(object: &str, reason: &str) -> Error {
     })
 }
 
-fn is_function(definition: &Definition) -> bool {
-    definition.kind == elf::STT_FUNC && definition.size > 0
+fn functions_of<'o>(object: &'o CompareObject<'_>) -> impl Iterator<Item = usize> + 'o {
+    let all = object.definitions();
+    all.filter(|(_, symbol, role)| *role == Role::Function && symbol.size > 0)
+        .map(|(index, ..)| index)
 }
 
-/// What the reference to an unchanged function is: by its name, and for a static one with its source file.
-fn alias(object: &PatchObject<'_>, definition: &Definition) -> Alias {
-    let name = match (&object.source, definition.local) {
-        (Some(source), true) => format!("{}#{source}", definition.name),
-        _ => definition.name.clone(),
+/// Functions in which compilers put what a file does when the program starts.
+fn is_start(name: &str) -> bool {
+    const STARTS: [&str; 4] = [
+        "_GLOBAL__sub_I_",
+        "_GLOBAL__I_",
+        "__cxx_global_var_init",
+        "_Z41__static_initialization_and_destruction_0",
+    ];
+    STARTS.iter().any(|start| name.starts_with(start))
+}
+
+/// Whether a variable is the same one, so that the process's can be used.
+fn same_variable(old: &CompareObject<'_>, before: usize, new: &CompareObject<'_>, after: usize) -> bool {
+    old.symbols[before].size == new.symbols[after].size && !starts_differently(old, before, new, after)
+}
+
+fn starts_differently(old: &CompareObject<'_>, before: usize, new: &CompareObject<'_>, after: usize) -> bool {
+    let contents = |object: &CompareObject<'_>, index: usize| {
+        let section = object.symbols[index].section.unwrap_or(0);
+        let range = object.extent(index);
+        let mut bytes = object.bytes(section, &range).to_vec();
+        bytes.resize(usize::try_from(range.end - range.start).unwrap_or(0), 0);
+        for row in object.relocations(section, &range) {
+            let at = usize::try_from(row.offset - range.start).unwrap_or(usize::MAX);
+            let end = bytes.len().min(at.saturating_add(8));
+            if let Some(field) = bytes.get_mut(at..end) {
+                field.fill(0);
+            }
+        }
+        bytes
     };
-    Alias { name }
+    contents(old, before) != contents(new, after)
 }
 
-fn find<'o>(object: &'o PatchObject<'_>, like: &Definition) -> Option<&'o Definition> {
-    let mut all = object.definitions.iter();
-    all.find(|other| other.name == like.name && other.kind == like.kind && other.local == like.local)
-}
-
-fn variables(old: &PatchObject<'_>, new: &PatchObject<'_>) -> Vec<Refusal> {
+/// What no patch can bring about.
+fn inexpressible(comparison: &mut Comparison<'_, '_>, functions: &[(String, Change)]) -> Vec<Refusal> {
+    let (old, new) = (comparison.old, comparison.new);
     let mut found = Vec::new();
-    for definition in new
-        .definitions
-        .iter()
-        .filter(|definition| definition.kind == elf::STT_OBJECT)
-    {
-        let Some(before) = find(old, definition) else { continue };
-        let refusal = |code, reason: String| Refusal::new(code, definition.name.clone(), reason);
-        if before.size != definition.size {
-            let reason = format!(
-                "it has {} bytes in the old object and {} in the new one",
-                before.size, definition.size
-            );
+    for (index, symbol, role) in new.definitions() {
+        if role != Role::State {
+            continue;
+        }
+        let refusal = |code, reason: String| Refusal::new(code, symbol.name.clone(), reason);
+        if comparison.unclear.contains(&index) {
+            let reason =
+                "functions of both objects have static variables of this name, and it is not clear which is which";
+            found.push(refusal("ambiguous", reason.into()));
+            continue;
+        }
+        let Some(before) = comparison.before(index) else {
+            continue;
+        };
+        let (one, other) = (old.symbols[before].size, symbol.size);
+        if one != other {
+            let reason = format!("it has {one} bytes in the old object and {other} in the new one");
             found.push(refusal("variable-size", reason));
-        } else if definition.writable && old.contents(before) != new.contents(definition) {
-            found.push(refusal(
-                "initial-value",
-                "its initial value differs; in the process it keeps its value".into(),
-            ));
+        } else if symbol.kind != elf::STT_TLS && starts_differently(old, before, new, index) {
+            let reason = "its initial value differs; in the process it keeps its value";
+            found.push(refusal("initial-value", reason.into()));
+        } else if symbol.weak && !comparison.same_constants(before, index) {
+            let reason =
+                "it is a table of virtual functions or the like that differs; objects in the process have the old one";
+            found.push(refusal("virtual-table", reason.into()));
+        }
+    }
+    for (name, change) in functions {
+        if is_start(name) && !matches!(change, Change::Same | Change::Lines) {
+            let reason = "it runs when the program starts, which it has; what it would do differently is not done";
+            found.push(Refusal::new("constructor", name.clone(), reason));
         }
     }
     found
-}
-
-/// Why two functions differ; `None` if they do the same.
-fn compare(old: &PatchObject<'_>, before: &Definition, new: &PatchObject<'_>, after: &Definition) -> Option<String> {
-    let (one, other) = (decode(old, before), decode(new, after));
-    let (one, other) = match (one, other) {
-        (Some(one), Some(other)) => (one, other),
-        _ => return Some("its code cannot be read".into()),
-    };
-    for (a, b) in one.iter().zip(&other) {
-        let at = a.ip() - before.value;
-        let (left, right) = (meaning(old, before, a), meaning(new, after, b));
-        if left != right || at != b.ip() - after.value {
-            return Some(format!("at +{at:#x}: {} becomes {}", text(a, &left), text(b, &right)));
-        }
-    }
-    (one.len() != other.len()).then(|| format!("{} instructions become {}", one.len(), other.len()))
-}
-
-fn decode(object: &PatchObject<'_>, definition: &Definition) -> Option<Vec<Instruction>> {
-    let (bytes, _) = object.contents(definition)?;
-    Some(
-        Decoder::with_ip(64, bytes, definition.value, DecoderOptions::NONE)
-            .into_iter()
-            .collect(),
-    )
-}
-
-/// An instruction without what depends on places, and what it refers to.
-#[derive(Debug, PartialEq, Eq)]
-struct Meaning {
-    bytes: Vec<u8>,
-    refers: Vec<String>,
-}
-
-fn meaning(object: &PatchObject<'_>, function: &Definition, instruction: &Instruction) -> Meaning {
-    let start = instruction.ip();
-    let mut bytes = object.code(function.section, start, instruction.len()).to_vec();
-    let mut refers = Vec::new();
-    let relocations = object.relocations_in(function.section, start..instruction.next_ip());
-    for relocation in &relocations {
-        let at = (relocation.offset - start) as usize;
-        let length = bytes.len().min(at + 4);
-        bytes[at..length].fill(0);
-        refers.push(format!(
-            "{} {}",
-            relocation.number,
-            object.describe(relocation, instruction.next_ip())
-        ));
-    }
-    // What the assembler has worked out itself, since it is in the same section.
-    let target = instruction.near_branch_target();
-    let place = if target != 0 || instruction.is_jcc_short_or_near() || instruction.is_jmp_short_or_near() {
-        Some(target)
-    } else if instruction.is_ip_rel_memory_operand() {
-        Some(instruction.ip_rel_memory_address())
-    } else {
-        None
-    };
-    if let (Some(place), true) = (place, relocations.is_empty()) {
-        let mut decoder = Decoder::with_ip(64, &bytes, start, DecoderOptions::NONE);
-        let offsets = {
-            let decoded = decoder.decode();
-            decoder.get_constant_offsets(&decoded)
-        };
-        for (has, offset, size) in [
-            (
-                offsets.has_displacement(),
-                offsets.displacement_offset(),
-                offsets.displacement_size(),
-            ),
-            (
-                target != 0 && offsets.has_immediate(),
-                offsets.immediate_offset(),
-                offsets.immediate_size(),
-            ),
-        ] {
-            if has {
-                bytes[offset..offset + size].fill(0);
-            }
-        }
-        let own = function.value..function.value + function.size;
-        refers.push(if own.contains(&place) {
-            format!("+{:#x}", place - function.value)
-        } else {
-            object.name_at(function.section, place)
-        });
-    }
-    Meaning { bytes, refers }
-}
-
-fn text(instruction: &Instruction, meaning: &Meaning) -> String {
-    let mut text = String::new();
-    GasFormatter::new().format(instruction, &mut text);
-    let refers: Vec<&str> = meaning
-        .refers
-        .iter()
-        .map(|refers| refers.split_once(' ').map_or(&**refers, |(_, name)| name))
-        .collect();
-    if refers.is_empty() {
-        return format!("`{text}`");
-    }
-    format!("`{text}` ({})", refers.join(", "))
 }

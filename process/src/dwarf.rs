@@ -10,6 +10,8 @@ use gimli::{
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _};
 
+use crate::retarget::base_name;
+
 pub(crate) type Reader<'a> = EndianSlice<'a, LittleEndian>;
 pub(crate) type Entry<'a> = gimli::DebuggingInformationEntry<Reader<'a>>;
 pub(crate) type Sections<'a> = DwarfSections<Cow<'a, [u8]>>;
@@ -252,6 +254,12 @@ impl<'a> DebugInfo<'a> {
             };
             producer.contains("clang") && language.contains("C_plus_plus")
         })
+    }
+
+    /// The source file that an entry's unit was made of, without its folder.
+    pub(crate) fn source(&self, place: Place) -> Option<String> {
+        let name = self.units.get(place.unit)?.name?;
+        Some(base_name(&name.to_string_lossy()).to_owned())
     }
 
     /// The name that symbol tables have for a function or variable.

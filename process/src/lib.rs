@@ -76,6 +76,8 @@ mod entry;
 mod error;
 mod exposure;
 mod finish;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod image;
 mod image_memory;
 mod inject;
@@ -104,7 +106,7 @@ mod unwind;
 
 pub use apply::{Which, patch, plan, revert};
 pub use codes::{CODES, Code};
-pub use diff::{Change, Difference, diff};
+pub use diff::{Change, DiffOptions, Difference, diff};
 pub use entry::Method;
 pub use error::{Error, Refusal, Result};
 pub use look::{history, status};

@@ -126,7 +126,7 @@ pub struct PlanReport {
 }
 
 /// An entry that is to be changed.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EntryChange {
     pub(crate) place: u64,
     pub(crate) old: Vec<u8>,

@@ -77,6 +77,12 @@ impl Procfs {
         Ok(procfs)
     }
 
+    /// A process that a folder and a file stand for.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn recorded(folder: PathBuf, memory: File) -> Self {
+        Procfs { pid: 0, folder, memory }
+    }
+
     /// A path in the folder of the thread that is alive.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -343,7 +349,7 @@ fn status(path: &std::path::Path, field: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-fn mapping(line: &[u8]) -> Option<Mapping> {
+pub(crate) fn mapping(line: &[u8]) -> Option<Mapping> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
     let mut text = || std::str::from_utf8(fields.next()?).ok();
     let (start, end) = text()?.split_once('-')?;

@@ -332,11 +332,8 @@ impl Records {
         let address = arena.registry(sequence);
         procfs.write(address, &bytes)?;
         let mut page = self.page.clone();
-        page[..8].copy_from_slice(SWITCH_MAGIC);
-        let words = [sequence, address, bytes.len() as u64, checksum_of(&bytes)];
-        for (at, value) in words.iter().enumerate() {
-            page[8 + at * 8..16 + at * 8].copy_from_slice(&value.to_le_bytes());
-        }
+        let head = page_head(sequence, address, &bytes);
+        page[..head.len()].copy_from_slice(&head);
         for slot in &registry.slots {
             let at = arena::word_offset(slot.slot);
             page[at..at + 8].copy_from_slice(&arena.pad(slot.slot, slot.pad()).to_le_bytes());
@@ -371,6 +368,12 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// What the switch page starts with when it leads to a registry.
+pub(crate) fn page_head(sequence: u64, address: u64, registry: &[u8]) -> Vec<u8> {
+    let words = [sequence, address, registry.len() as u64, checksum_of(registry)];
+    [&SWITCH_MAGIC[..], &words.map(u64::to_le_bytes).concat()].concat()
 }
 
 /// FNV-1a of 64 bits: it tells a page that is being written from one that is whole.

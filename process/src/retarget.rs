@@ -93,7 +93,8 @@ impl<'a> PatchObject<'a> {
             let Ok(Some(section)) = symbols.symbol_section(LE, symbol, index) else {
                 continue;
             };
-            if name.is_empty() || !wanted.contains(&symbol.st_type()) {
+            let end = symbol.st_value(LE).checked_add(symbol.st_size(LE));
+            if name.is_empty() || end.is_none() || !wanted.contains(&symbol.st_type()) {
                 continue;
             }
             let Some(header) = object.sections.get(section.0) else {
@@ -401,115 +402,12 @@ impl<'a> PatchObject<'a> {
         let at = self.relocations_in(section.0, place..place.saturating_add(1));
         at.iter().any(|entry| entry.number == elf::R_X86_64_PC32.0)
     }
-}
-
-/// What comparing objects asks of them.
-impl<'a> PatchObject<'a> {
-    /// Bytes of a section, or as many of them as there are.
-    pub(crate) fn code(&self, section: usize, start: u64, length: usize) -> &'a [u8] {
-        let data = self
-            .sections
-            .get(section)
-            .and_then(|section| section.data(LE, self.bytes).ok());
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        data.and_then(|data| data.get(start..start.checked_add(length)?))
-            .unwrap_or_default()
-    }
 
     /// The relocations of a part of a section.
     pub(crate) fn relocations_in(&self, section: usize, range: Range<u64>) -> Vec<Relocation> {
         let tables = self.relocation_tables().filter(|(target, _)| *target == section);
         let all = tables.flat_map(|(_, table)| table.iter().map(relocation));
         all.filter(|relocation| range.contains(&relocation.offset)).collect()
-    }
-
-    /// What a relocation of an instruction that ends at `end` means, in words that are the same wherever it lies.
-    pub(crate) fn describe(&self, relocation: &Relocation, end: u64) -> String {
-        let ends = HashMap::from([(relocation.offset, end - relocation.offset)]);
-        let index = object::SymbolIndex(relocation.symbol as usize);
-        let Ok(symbol) = self.symbols.symbol(index) else {
-            return "no symbol".into();
-        };
-        let relative = [elf::R_X86_64_PC32, elf::R_X86_64_PLT32]
-            .iter()
-            .any(|kind| kind.0 == relocation.number);
-        let behind = if relative { end - relocation.offset } else { 0 };
-        let place = relocation.addend.wrapping_add_unsigned(behind);
-        let section = self.symbols.symbol_section(LE, symbol, index).ok().flatten();
-        let name = String::from_utf8_lossy(self.symbols.symbol_name(LE, symbol).unwrap_or_default());
-        // Labels of the compiler are numbered, which says nothing.
-        if let (true, Some(section)) = (name.starts_with(".L"), section) {
-            return self.unnamed(section.0, place.wrapping_add_unsigned(symbol.st_value(LE)));
-        }
-        if symbol.st_type() != elf::STT_SECTION {
-            return self.named(&name, place, relocation.symbol as usize);
-        }
-        if let Some((index, value)) = self.meaning(relocation, Some(&ends)) {
-            let definition = self.definitions.iter().find(|definition| definition.index == index);
-            let name = definition.map_or("", |definition| definition.name.as_str());
-            return self.named(name, place.wrapping_sub_unsigned(value), index);
-        }
-        section.map_or_else(
-            || "a place in no section".into(),
-            |section| self.unnamed(section.0, place),
-        )
-    }
-
-    /// What is at a place that has no name: a string by its contents, anything else with all of its section.
-    fn unnamed(&self, section: usize, offset: i64) -> String {
-        let Some(header) = self.sections.get(section) else {
-            return "nowhere".into();
-        };
-        let data = header.data(LE, self.bytes).unwrap_or_default();
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| data.get(offset..))
-            .unwrap_or_default();
-        let flags = header.sh_flags(LE);
-        if flags.contains(elf::SHF_STRINGS) {
-            let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-            return format!("{:?}", String::from_utf8_lossy(&rest[..end]));
-        }
-        if flags.contains(elf::SHF_MERGE) {
-            let size = usize::try_from(header.sh_entsize(LE)).unwrap_or(0).min(rest.len());
-            return format!("constant {:02x?}", &rest[..size]);
-        }
-        let relocations = self.relocations_in(section, 0..header.sh_size(LE));
-        let relocations: Vec<String> = relocations
-            .iter()
-            .map(|each| self.describe(each, each.offset))
-            .collect();
-        format!("{offset:+} in {:02x?} {}", data, relocations.join(" "))
-    }
-
-    /// A symbol, with the distance from it. A constant is its contents, too, and its name has no number, which compilers
-    /// give to what they make.
-    fn named(&self, name: &str, distance: i64, index: usize) -> String {
-        let definition = self.definitions.iter().find(|definition| definition.index == index);
-        let constant = definition
-            .filter(|definition| !definition.writable && !definition.executable && definition.size > 0)
-            .and_then(|definition| self.contents(definition));
-        match constant {
-            Some((bytes, filled)) => format!(
-                "{}{distance:+} = {bytes:02x?} {filled:?}",
-                numbered(name).map_or(name, |(base, _)| base)
-            ),
-            None => format!("{name}{distance:+}"),
-        }
-    }
-
-    /// The definition at a place of a section, with the distance from its start.
-    pub(crate) fn name_at(&self, section: usize, place: u64) -> String {
-        let here = self
-            .definitions
-            .iter()
-            .filter(|definition| definition.section == section);
-        let mut around =
-            here.filter(|definition| (definition.value..definition.value + definition.size.max(1)).contains(&place));
-        around.next().map_or_else(
-            || format!("+{place:#x}"),
-            |definition| format!("{}+{:#x}", definition.name, place - definition.value),
-        )
     }
 
     /// The functions that the arrays of constructors name, by their symbols' indexes.
@@ -567,29 +465,6 @@ impl<'a> PatchObject<'a> {
             }
         }
         found
-    }
-
-    /// The object without some definitions: their bytes stay, under names that mean nothing to a process.
-    pub(crate) fn without(&self, mut bytes: Vec<u8>, symbols: impl Iterator<Item = usize>) -> Option<Vec<u8>> {
-        const SYMBOL_BYTES: usize = size_of::<elf::Sym64<LE>>();
-        let section = |bytes: &[u8], index: usize| -> Option<Range<usize>> {
-            let header = self.headers_offset + index * size_of::<SectionHeader>();
-            let word = |at: usize| usize::try_from(crate::procfs::word(bytes.get(header + at..header + at + 8)?)).ok();
-            let start = word(24)?;
-            Some(start..start.checked_add(word(32)?)?)
-        };
-        let table = section(&bytes, self.table)?.start;
-        let mut strings = bytes.get(section(&bytes, self.strings)?)?.to_vec();
-        for index in symbols {
-            let definition = self.definitions.iter().find(|definition| definition.index == index)?;
-            let symbol = bytes.get_mut(table + index * SYMBOL_BYTES..table + (index + 1) * SYMBOL_BYTES)?;
-            symbol[..4].copy_from_slice(&u32::try_from(strings.len()).ok()?.to_le_bytes());
-            symbol[4] = (symbol[4] & 0xf0) | elf::STT_NOTYPE.0;
-            symbol[5] = elf::STV_HIDDEN.0;
-            strings.extend(format!("{} (unchanged, {index})\0", definition.name).bytes());
-        }
-        self.move_section(&mut bytes, self.strings, &strings)?;
-        Some(bytes)
     }
 }
 

@@ -1,0 +1,485 @@
+//! An object as it is compared: sections, symbols, and what its fields refer to.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _, Sym as _};
+use object::{Object as _, ObjectSection as _};
+
+use crate::retarget::base_name;
+
+/// A relocation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Relocation {
+    pub(crate) offset: u64,
+    pub(crate) kind: elf::RelocationType,
+    pub(crate) symbol: usize,
+    pub(crate) addend: i64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Section<'a> {
+    pub(crate) name: String,
+    pub(crate) kind: elf::SectionType,
+    pub(crate) flags: elf::SectionFlags,
+    pub(crate) align: u64,
+    pub(crate) entry_size: u64,
+    pub(crate) size: u64,
+    /// Empty for sections without contents.
+    pub(crate) data: Cow<'a, [u8]>,
+    /// In the order of their offsets.
+    pub(crate) relocations: Vec<Relocation>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Symbol {
+    pub(crate) name: String,
+    /// Where it is defined.
+    pub(crate) section: Option<usize>,
+    pub(crate) value: u64,
+    pub(crate) size: u64,
+    pub(crate) kind: elf::SymbolType,
+    pub(crate) local: bool,
+    pub(crate) weak: bool,
+    pub(crate) common: bool,
+}
+
+/// What a definition is for a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// A function that has a calling convention.
+    Function,
+    /// A piece of a function, or a copy of it for some callers: it belongs to those that use it.
+    Private,
+    /// A variable, which keeps its value.
+    State,
+    /// A constant, of which each version has its own.
+    Constant,
+}
+
+/// What a field refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// A symbol that other objects define, and how far behind it.
+    Name(usize, i64),
+    /// A definition, and how far behind its start.
+    Definition(usize, i64),
+    /// A place without a name: a section and an offset in it.
+    Unnamed(usize, u64),
+}
+
+/// A place in a section that refers to something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field {
+    /// Its offset in the section, and its width in bytes.
+    pub(crate) at: u64,
+    pub(crate) width: u8,
+    /// The relocation; `None` for what the assembler has worked out itself, since it is in the same section.
+    pub(crate) relocation: Option<Relocation>,
+    /// For displacements in code: how far behind the field its instruction ends.
+    pub(crate) behind: i64,
+    pub(crate) meant: Meant,
+}
+
+#[derive(Debug)]
+pub(crate) struct CompareObject<'a> {
+    pub(crate) name: String,
+    /// The source file that the object's compiler was told, without folders.
+    pub(crate) source: Option<String>,
+    pub(crate) sections: Vec<Section<'a>>,
+    pub(crate) symbols: Vec<Symbol>,
+    /// The definitions of each section, by their places.
+    defined: Vec<Vec<usize>>,
+    /// Places of each section that something refers to.
+    starts: Vec<BTreeSet<u64>>,
+}
+
+impl<'a> CompareObject<'a> {
+    /// Reads an object. `None` for what is none, or is of an unusual form.
+    pub(crate) fn read(name: &str, bytes: &'a [u8]) -> Option<Self> {
+        let file = ElfFile64::<LE>::parse(bytes).ok()?;
+        let header = file.elf_header();
+        if header.e_type.get(LE) != elf::ET_REL || header.e_machine.get(LE) != elf::EM_X86_64 {
+            return None;
+        }
+        let table = header.sections(LE, bytes).ok()?;
+        let symbols = table.symbols(LE, bytes, elf::SHT_SYMTAB).ok()?;
+        let mut sections = Vec::with_capacity(table.len());
+        for (index, section) in table.enumerate() {
+            let contents = file.section_by_index(index).ok();
+            sections.push(Section {
+                name: String::from_utf8_lossy(table.section_name(LE, section).unwrap_or_default()).into_owned(),
+                kind: section.sh_type(LE),
+                flags: section.sh_flags(LE),
+                align: section.sh_addralign(LE).max(1),
+                entry_size: section.sh_entsize(LE),
+                size: section.sh_size(LE),
+                data: contents
+                    .and_then(|section| section.uncompressed_data().ok())
+                    .unwrap_or_default(),
+                relocations: Vec::new(),
+            });
+        }
+        for section in table.iter() {
+            let Some((rows, _)) = section.rela(LE, bytes).ok()? else {
+                continue;
+            };
+            let target = sections.get_mut(section.sh_info(LE) as usize)?;
+            target.relocations.extend(rows.iter().map(|row| Relocation {
+                offset: row.r_offset.get(LE),
+                kind: row.r_type(LE, false),
+                symbol: row.r_sym(LE, false) as usize,
+                addend: row.r_addend.get(LE),
+            }));
+            target.relocations.sort_by_key(|relocation| relocation.offset);
+        }
+        let mut object = CompareObject {
+            name: name.to_owned(),
+            source: None,
+            defined: vec![Vec::new(); sections.len()],
+            starts: vec![BTreeSet::new(); sections.len()],
+            sections,
+            symbols: Vec::new(),
+        };
+        for (index, symbol) in symbols.enumerate() {
+            let name = String::from_utf8_lossy(symbols.symbol_name(LE, symbol).unwrap_or_default()).into_owned();
+            let section = symbols
+                .symbol_section(LE, symbol, index)
+                .ok()
+                .flatten()
+                .map(|section| section.0);
+            if symbol.st_type() == elf::STT_FILE {
+                object.source = Some(base_name(&name).to_owned());
+            }
+            let named = !name.is_empty() && !name.starts_with(".L") && symbol.st_type() != elf::STT_SECTION;
+            if let (Some(section), true) = (section, named) {
+                object.defined.get_mut(section)?.push(index.0);
+            }
+            object.symbols.push(Symbol {
+                name,
+                section,
+                value: symbol.st_value(LE),
+                size: symbol.st_size(LE),
+                kind: symbol.st_type(),
+                local: symbol.st_bind() == elf::STB_LOCAL,
+                weak: symbol.st_bind() == elf::STB_WEAK || symbol.st_bind() == elf::STB_GNU_UNIQUE,
+                common: symbol.st_shndx(LE) == elf::SHN_COMMON,
+            });
+        }
+        for defined in &mut object.defined {
+            defined.sort_by_key(|index| object.symbols[*index].value);
+        }
+        object.find_starts();
+        Some(object)
+    }
+
+    /// Notes every place that something refers to, by which parts without a name are told apart.
+    fn find_starts(&mut self) {
+        let mut found = Vec::new();
+        for (index, section) in self.sections.iter().enumerate() {
+            if !section.flags.contains(elf::SHF_ALLOC) || section.name == ".eh_frame" {
+                continue;
+            }
+            // Tables of distances refer to code, which has names.
+            let fields = if section.flags.contains(elf::SHF_EXECINSTR) {
+                self.fields(index, 0..section.size)
+            } else {
+                let absolute = section.relocations.iter().filter(|row| !is_relative(row.kind));
+                absolute.map(|row| self.field_of(index, *row, 0)).collect()
+            };
+            found.extend(fields.iter().filter_map(|field| match field.meant {
+                Meant::Unnamed(section, offset) => Some((section, offset)),
+                _ => None,
+            }));
+        }
+        for (_, field) in self.unwind_fields() {
+            if let Meant::Unnamed(section, offset) = field.meant {
+                found.push((section, offset));
+            }
+        }
+        for (section, offset) in found {
+            self.starts[section].insert(offset);
+        }
+    }
+
+    pub(crate) fn is_code(&self, section: usize) -> bool {
+        self.sections[section].flags.contains(elf::SHF_EXECINSTR)
+    }
+
+    /// Definitions with the role of one.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = (usize, &Symbol, Role)> + '_ {
+        let all = self.defined.iter().flatten();
+        all.filter_map(|index| Some((*index, &self.symbols[*index], self.role(*index)?)))
+    }
+
+    /// What a definition is. `None` for labels and for what is not loaded.
+    pub(crate) fn role(&self, index: usize) -> Option<Role> {
+        const PRIVATE: [&str; 4] = [".cold", ".part.", ".isra.", ".constprop."];
+        let symbol = &self.symbols[index];
+        let section = &self.sections[symbol.section?];
+        if !section.flags.contains(elf::SHF_ALLOC) {
+            return None;
+        }
+        Some(match symbol.kind {
+            elf::STT_FUNC | elf::STT_GNU_IFUNC => {
+                if symbol.local && PRIVATE.iter().any(|part| symbol.name.contains(part)) {
+                    Role::Private
+                } else {
+                    Role::Function
+                }
+            }
+            _ if symbol.size == 0 => return None,
+            elf::STT_TLS => Role::State,
+            // Where exceptions are caught refers to types by such words.
+            elf::STT_OBJECT if symbol.name.starts_with("DW.ref.") => Role::Constant,
+            elf::STT_OBJECT | elf::STT_NOTYPE if section.flags.contains(elf::SHF_WRITE) => {
+                if section.name.starts_with(".data.rel.ro") && !symbol.weak {
+                    Role::Constant
+                } else {
+                    Role::State
+                }
+            }
+            _ if section.flags.contains(elf::SHF_EXECINSTR) => Role::Private,
+            _ => Role::Constant,
+        })
+    }
+
+    /// The bytes that a definition takes in its section.
+    pub(crate) fn extent(&self, index: usize) -> Range<u64> {
+        let symbol = &self.symbols[index];
+        let section = symbol.section.unwrap_or(0);
+        let end = if symbol.size > 0 {
+            symbol.value.saturating_add(symbol.size)
+        } else {
+            let mut later = self.defined[section].iter().map(|other| self.symbols[*other].value);
+            later.find(|value| *value > symbol.value).unwrap_or(u64::MAX)
+        };
+        symbol.value..end.min(self.sections[section].size)
+    }
+
+    /// Bytes of a section; none where it has no contents.
+    pub(crate) fn bytes(&self, section: usize, range: &Range<u64>) -> &[u8] {
+        let bound = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        self.sections[section]
+            .data
+            .get(bound(range.start)..bound(range.end))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn relocations(&self, section: usize, range: &Range<u64>) -> &[Relocation] {
+        let all = &self.sections[section].relocations;
+        let start = all.partition_point(|relocation| relocation.offset < range.start);
+        let end = all.partition_point(|relocation| relocation.offset < range.end);
+        all.get(start..end).unwrap_or_default()
+    }
+
+    /// The part without a name that is at a place: its range.
+    pub(crate) fn unnamed(&self, section: usize, offset: u64) -> Range<u64> {
+        let here = &self.sections[section];
+        if here.flags.contains(elf::SHF_STRINGS) && here.entry_size == 1 {
+            let rest = self.bytes(section, &(offset..here.size));
+            let end = rest
+                .iter()
+                .position(|byte| *byte == 0)
+                .map_or(rest.len(), |end| end + 1);
+            return offset..offset + end as u64;
+        }
+        if here.flags.contains(elf::SHF_MERGE) && here.entry_size > 0 {
+            return offset..(offset + here.entry_size).min(here.size).max(offset);
+        }
+        let next = self.starts[section].range(offset + 1..).next().copied();
+        let defined = self.defined[section].iter().map(|index| self.symbols[*index].value);
+        let named = defined.filter(|value| *value > offset).min();
+        let end = next.unwrap_or(here.size).min(named.unwrap_or(here.size));
+        offset..end.max(offset)
+    }
+
+    /// What is at a place.
+    fn at(&self, section: usize, offset: i64) -> Meant {
+        let all = &self.defined[section];
+        let place = u64::try_from(offset).unwrap_or(0);
+        let sized = |index: &&usize| self.symbols[**index].size > 0;
+        // Definitions that overlap are other names of the same one, or parts of it: few.
+        const OVERLAPPING: usize = 32;
+        let before = all.partition_point(|index| self.symbols[*index].value <= place);
+        let near = all[..before].iter().rev().take(OVERLAPPING).filter(sized);
+        let around = near
+            .filter(|index| offset >= 0 && self.extent(**index).contains(&place))
+            .last();
+        // Alone in its section, as with -fdata-sections: pointers before and behind it are also meant.
+        let alone = || (all.len() == 1 && sized(&&all[0])).then(|| &all[0]);
+        match around.or_else(alone) {
+            Some(index) => Meant::Definition(*index, offset.wrapping_sub_unsigned(self.symbols[*index].value)),
+            None => Meant::Unnamed(section, place),
+        }
+    }
+
+    fn start_of_table(&self, section: usize, offset: u64) -> u64 {
+        let unnamed = self.starts[section].range(..=offset).next_back().copied();
+        let named = self.defined[section].iter().map(|index| self.symbols[*index].value);
+        let named = named.take_while(|value| *value <= offset).last();
+        unnamed.max(named).unwrap_or(offset)
+    }
+
+    /// What a relocation means whose displacement counts from `behind` bytes behind it.
+    fn field_of(&self, section: usize, relocation: Relocation, behind: i64) -> Field {
+        let symbol = &self.symbols[relocation.symbol.min(self.symbols.len() - 1)];
+        let mut place = relocation.addend;
+        if is_relative(relocation.kind) {
+            place = place.wrapping_add(behind);
+            if !self.is_code(section) {
+                // An entry of a table of distances from its start.
+                let start = self.start_of_table(section, relocation.offset);
+                place = place.wrapping_sub_unsigned(relocation.offset - start);
+            }
+        }
+        let hidden = symbol.kind == elf::STT_SECTION || symbol.name.starts_with(".L");
+        let meant = match symbol.section {
+            None => Meant::Name(relocation.symbol, place),
+            Some(of) if hidden => self.at(of, place.wrapping_add_unsigned(symbol.value)),
+            Some(_) => Meant::Definition(relocation.symbol, place),
+        };
+        Field {
+            at: relocation.offset,
+            width: width(relocation.kind),
+            relocation: Some(relocation),
+            behind,
+            meant,
+        }
+    }
+
+    /// The instructions of a part of a section of code.
+    pub(crate) fn instructions(&self, section: usize, range: &Range<u64>) -> Vec<Instruction> {
+        let bytes = self.bytes(section, range);
+        Decoder::with_ip(64, bytes, range.start, DecoderOptions::NONE)
+            .into_iter()
+            .collect()
+    }
+
+    /// The fields of an instruction. What the assembler has worked out counts, also where it stays in the function.
+    pub(crate) fn fields_of(&self, section: usize, instruction: &Instruction) -> Vec<Field> {
+        let range = instruction.ip()..instruction.next_ip();
+        let relocations = self.relocations(section, &range);
+        let mut fields: Vec<Field> = relocations
+            .iter()
+            .map(|relocation| {
+                let behind = range.end.saturating_sub(relocation.offset).cast_signed();
+                self.field_of(section, *relocation, behind)
+            })
+            .collect();
+        let branches = matches!(
+            instruction.op0_kind(),
+            OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
+        );
+        let target = branches.then(|| instruction.near_branch_target());
+        let place = target.or_else(|| {
+            let relative = instruction.is_ip_rel_memory_operand();
+            relative.then(|| instruction.ip_rel_memory_address())
+        });
+        if let (Some(place), true) = (place, fields.is_empty()) {
+            let bytes = self.bytes(section, &range);
+            let mut decoder = Decoder::with_ip(64, bytes, range.start, DecoderOptions::NONE);
+            let decoded = decoder.decode();
+            let offsets = decoder.get_constant_offsets(&decoded);
+            let (offset, size) = if target.is_some() && offsets.has_immediate() {
+                (offsets.immediate_offset(), offsets.immediate_size())
+            } else {
+                (offsets.displacement_offset(), offsets.displacement_size())
+            };
+            let at = range.start + offset as u64;
+            fields.push(Field {
+                at,
+                width: u8::try_from(size).unwrap_or(4),
+                relocation: None,
+                behind: (range.end - at).cast_signed(),
+                meant: self.at(section, place.cast_signed()),
+            });
+        }
+        fields
+    }
+
+    /// All fields of a part of a section.
+    pub(crate) fn fields(&self, section: usize, range: Range<u64>) -> Vec<Field> {
+        if !self.is_code(section) {
+            let rows = self.relocations(section, &range).iter();
+            return rows.map(|row| self.field_of(section, *row, 0)).collect();
+        }
+        // Padding between functions is no instruction that means something.
+        let mut starts: Vec<u64> = self.defined[section]
+            .iter()
+            .map(|index| self.symbols[*index].value)
+            .collect();
+        starts.push(range.start);
+        starts.retain(|start| range.contains(start));
+        starts.sort_unstable();
+        starts.dedup();
+        starts.push(range.end);
+        let pieces = starts.windows(2).map(|pair| pair[0]..pair[1]);
+        pieces
+            .flat_map(|piece| self.instructions(section, &piece))
+            .flat_map(|instruction| self.fields_of(section, &instruction))
+            .collect()
+    }
+
+    /// The fields of unwind records, each with its section.
+    pub(crate) fn unwind_fields(&self) -> Vec<(usize, Field)> {
+        let sections = self.sections.iter().enumerate();
+        let unwind = sections.filter(|(_, section)| section.name == ".eh_frame");
+        unwind
+            .flat_map(|(index, section)| {
+                let rows = section.relocations.iter();
+                rows.map(move |row| (index, self.plain_field(*row)))
+            })
+            .collect()
+    }
+
+    /// A field whose relocation says all: not part of an instruction, and of no table.
+    pub(crate) fn plain_field(&self, relocation: Relocation) -> Field {
+        let symbol = &self.symbols[relocation.symbol.min(self.symbols.len() - 1)];
+        let hidden = symbol.kind == elf::STT_SECTION || symbol.name.starts_with(".L");
+        let meant = match symbol.section {
+            None => Meant::Name(relocation.symbol, relocation.addend),
+            Some(of) if hidden => self.at(of, relocation.addend.wrapping_add_unsigned(symbol.value)),
+            Some(_) => Meant::Definition(relocation.symbol, relocation.addend),
+        };
+        Field {
+            at: relocation.offset,
+            width: width(relocation.kind),
+            relocation: Some(relocation),
+            behind: 0,
+            meant,
+        }
+    }
+}
+
+/// Whether a relocation's displacement counts from its place, directly or to a word of the linker's.
+fn is_relative(kind: elf::RelocationType) -> bool {
+    const KINDS: [elf::RelocationType; 10] = [
+        elf::R_X86_64_PC32,
+        elf::R_X86_64_PLT32,
+        elf::R_X86_64_PC64,
+        elf::R_X86_64_PC8,
+        elf::R_X86_64_GOTPCREL,
+        elf::R_X86_64_GOTPCRELX,
+        elf::R_X86_64_REX_GOTPCRELX,
+        elf::R_X86_64_GOTTPOFF,
+        elf::R_X86_64_TLSGD,
+        elf::R_X86_64_TLSLD,
+    ];
+    // Those of APX are the highest, and all of them are relative.
+    KINDS.contains(&kind) || kind.0 > elf::R_X86_64_REX_GOTPCRELX.0 || kind == elf::R_X86_64_GOTPC32_TLSDESC
+}
+
+fn width(kind: elf::RelocationType) -> u8 {
+    match kind {
+        elf::R_X86_64_64 | elf::R_X86_64_PC64 | elf::R_X86_64_GOTOFF64 | elf::R_X86_64_DTPOFF64 => 8,
+        elf::R_X86_64_16 | elf::R_X86_64_PC16 => 2,
+        elf::R_X86_64_8 | elf::R_X86_64_PC8 => 1,
+        elf::R_X86_64_TLSDESC_CALL | elf::R_X86_64_NONE => 0,
+        _ => 4,
+    }
+}
