@@ -366,7 +366,7 @@ const fn default_variant(row: &Row, wanted: &Wanted, variants: u8) -> Option<u8>
 }
 
 /// A vector move between registers has a load and a store form; the one that needs no third VEX byte is taken.
-#[inline]
+#[inline(never)]
 pub(crate) fn prefer_short(form: &'static Form, hints: Hints, parts: &Parts<'_>) -> &'static Form {
     let asked = [Hints::LOAD, Hints::STORE, Hints::VEX3]
         .iter()

@@ -34,7 +34,7 @@ impl Tail {
     /// Room for the next instruction.
     #[inline(always)]
     pub(crate) fn room(&mut self) -> &mut [u8; CAPACITY] {
-        if self.bytes.len() < self.len + CAPACITY {
+        if self.bytes.len() - self.len < CAPACITY {
             self.grow();
         }
         let room = self.bytes[self.len..].first_chunk_mut();

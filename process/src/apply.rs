@@ -7,6 +7,7 @@ use restub_loader::Input;
 use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::inject;
+use crate::jit;
 use crate::plan::{self, EntryChange, Options, Plan, PlanReport, Planner};
 use crate::procfs::Procfs;
 use crate::registry::{EventRecord, PatchRecord, Records, Registry, SlotRecord};
@@ -175,6 +176,8 @@ fn switch(
     if !plan.report.needs_stop {
         commit(procfs, &plan.arena, &change.staged)?;
         steps.step();
+        jit::update(procfs, &change.staged.registry);
+        steps.step();
         return Ok(report);
     }
     let done = change.in_a_stop(hold, plan.watch, options, steps)?;
@@ -214,6 +217,8 @@ impl Change<'_> {
             steps.step();
             write_entries(procfs, self.after, steps)
         })?;
+        jit::update(procfs, &staged.registry);
+        steps.step();
         retired.settle(procfs, arena, staged, &stopped, steps)?;
         Ok(Done {
             stop,

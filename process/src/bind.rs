@@ -9,6 +9,7 @@ use crate::error::Refusal;
 use crate::module::{Kind, Module, Symbol};
 use crate::procfs::Procfs;
 use crate::retarget::base_name;
+use crate::tls::{self, Runtime};
 
 /// A definition of an earlier patch that is live.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) aliases: HashMap<String, Target>,
     /// Where the displaced code of redirected functions is, by name.
     pub(crate) originals: HashMap<String, u64>,
+    /// The code that finds thread-local variables.
+    pub(crate) tls: Option<Runtime>,
     pub(crate) earlier: HashMap<String, PatchSymbol>,
     /// The earlier patches that something was bound to.
     pub(crate) used: BTreeSet<u64>,
@@ -47,6 +50,9 @@ impl Resolver for Binder<'_> {
         if request.version == Some(b"original") {
             let address = *self.originals.get(name)?;
             return Some(function(address, 0));
+        }
+        if let (Some(runtime), "__tls_get_addr") = (&self.tls, name) {
+            return Some(function(runtime.get_address, 0));
         }
         if let Some(target) = self.aliases.get(name) {
             return Some(*target);
@@ -181,7 +187,15 @@ impl Binder<'_> {
     /// The executable's block lies at a fixed place below the thread pointer (psABI section 6.1); those of libraries are
     /// where words say that the dynamic linker has filled.
     fn thread_local(&self, module: &Module, symbol: &Symbol) -> Option<Target> {
-        let kind = |module, block_offset| TargetKind::Tls { module, block_offset };
+        let by_distance = self.tls.is_some();
+        let kind = |number, block_offset: Option<i64>| TargetKind::Tls {
+            // In the place of the dynamic linker's function, a distance is as good as a number, and known more often.
+            module: match block_offset {
+                Some(offset) if by_distance => tls::FIXED | offset.wrapping_neg().cast_unsigned(),
+                _ => number,
+            },
+            block_offset,
+        };
         let target = |kind| Target {
             address: symbol.address,
             size: symbol.size,

@@ -127,17 +127,7 @@ pub(crate) fn match_all<'m>(
             }
             let found = match counterpart(module, object, definition) {
                 Ok(Some(symbol)) => symbol,
-                Ok(None) => {
-                    if definition.kind == elf::STT_TLS {
-                        refusals.push(Refusal::new(
-                            "tls",
-                            definition.name.clone(),
-                            "it is a thread-local variable that the process does not have, and existing threads have no \
-                             room for it",
-                        ));
-                    }
-                    continue;
-                }
+                Ok(None) => continue,
                 Err(reason) => {
                     refusals.push(Refusal::new("ambiguous", definition.name.clone(), reason));
                     continue;

@@ -9,6 +9,7 @@ use crate::constructors::Gate;
 use crate::counterpart::{self, Matched};
 use crate::error::Result;
 use crate::image::Linked;
+use crate::jit::JitFile;
 use crate::module::Module;
 use crate::plan::{Consistency, FunctionPlan, Plan, PlanReport, Planner, Replacement, hex};
 use crate::registry::{FunctionRecord, PatchRecord, SymbolRecord};
@@ -26,6 +27,7 @@ pub(crate) struct Patch {
     /// Records for the unwinder, and where the first one goes.
     pub(crate) unwind: (u64, Vec<unwind::Record>),
     pub(crate) gate: Gate,
+    pub(crate) jit: JitFile,
 }
 
 impl<'s, 'a> Planner<'s, 'a> {
@@ -130,7 +132,9 @@ impl<'s, 'a> Planner<'s, 'a> {
             gate: gate.code,
             gate_word: gate.word,
             exposed: linked.exposed,
-            stays: gate.word != 0,
+            tls_control: linked.tls_control,
+            jit: patch.jit,
+            stays: gate.word != 0 || linked.tls_control != 0,
         }
     }
 

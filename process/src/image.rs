@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use restub_loader::{Detail, Image, Input, SegmentKind, Target};
+use object::elf;
+use restub_loader::{Detail, Image, Input, SegmentKind, Target, TargetKind, TlsPlacement};
 
 use crate::arena::{Arena, Space, TABLE_ENTRIES};
 use crate::bind::{Binder, PatchSymbol, function};
@@ -10,10 +11,11 @@ use crate::counterpart::Matched;
 use crate::entry::{self, long_jump};
 use crate::error::{Error, Refusal, Result};
 use crate::image_memory::ImageMemory;
-use crate::module::Module;
+use crate::module::{Kind, Module};
 use crate::plan::{Planner, Replacement};
 use crate::registry::PatchRecord;
 use crate::retarget::{Alias, Definition, PatchObject};
+use crate::tls;
 use crate::unwind;
 
 /// A patch that is linked.
@@ -30,9 +32,30 @@ pub(crate) struct Linked {
     pub(crate) space: Space,
     /// Whether code or data take addresses of the patch itself.
     pub(crate) exposed: bool,
+    /// The control block of its thread-local variables; 0 if it has none.
+    pub(crate) tls_control: u64,
 }
 
 impl Linked {
+    /// The code at an address, as it is linked.
+    pub(crate) fn code(&self, address: u64, size: u64) -> &[u8] {
+        let find = |(start, bytes): &'_ (u64, Vec<u8>)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            bytes
+                .get(at..at.checked_add(usize::try_from(size).ok()?)?)
+                .map(<[u8]>::len)
+                .map(|length| (at, length))
+        };
+        let found = self.writes.iter().find_map(|write| Some((write, find(write)?)));
+        found.map_or(&[][..], |((_, bytes), (at, length))| &bytes[at..at + length])
+    }
+
+    /// The bytes of a segment that starts at an address.
+    pub(crate) fn contents(&self, address: u64) -> &[u8] {
+        let found = self.writes.iter().find(|(start, _)| *start == address && address != 0);
+        found.map_or(&[][..], |(_, bytes)| bytes)
+    }
+
     /// A word of the image as it is linked.
     pub(crate) fn word(&self, address: u64) -> Option<u64> {
         self.writes.iter().find_map(|(start, bytes)| {
@@ -87,10 +110,13 @@ impl<'s, 'a> Planner<'s, 'a> {
         again: Option<u64>,
     ) -> Result<Linked> {
         let module = &self.state.modules[home];
+        self.prepare_tls(module, objects);
         let mut binder = self.binder(home);
         let (inputs, exposed) = retargeted(module, objects, matched, replacements, &mut binder);
         let fixed_at = fixed.map(|segments| segments.map(|(address, _)| address));
         let mut memory = ImageMemory::new(self.state.procfs, self.space.clone(), module.range.clone(), fixed_at);
+        memory.tls.clone_from(&self.registry.tls);
+        memory.kept_tls = kept_tls(module, objects, matched, &mut binder);
         let options = restub_loader::Options {
             detail: Detail::Full,
             debug: true,
@@ -101,7 +127,9 @@ impl<'s, 'a> Planner<'s, 'a> {
         let image = match image {
             Ok(image) => image,
             Err(error) => {
-                if !self.refusals.is_empty() {
+                if let Some(reason) = memory.tls_refusal {
+                    self.refuse("tls", new_thread_local(objects, matched), reason.into());
+                } else if !self.refusals.is_empty() {
                     self.refuse("link", objects_named(objects), error.to_string());
                 }
                 self.check_refusals()?;
@@ -115,6 +143,15 @@ impl<'s, 'a> Planner<'s, 'a> {
             ));
         }
         writes.append(&mut memory.initialized);
+        let mut tls_control = 0;
+        if let (Some(tls), Some(control), Some(runtime)) = (&image.tls, memory.tls_control, &mut self.registry.tls) {
+            tls_control = control;
+            writes.push((
+                control,
+                tls::control_block(runtime.next, tls.size_bytes, tls.align, tls.template, tls.filled_bytes),
+            ));
+            runtime.next += 1;
+        }
         let eh_frame = image.eh_frame.map_or_else(Vec::new, |(address, size)| {
             let constants = memory.bytes(SegmentKind::ReadOnly);
             let start = (address - image.placement.addresses[1]) as usize;
@@ -136,6 +173,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             again,
             space: memory.space,
             exposed,
+            tls_control,
         })
     }
 
@@ -174,6 +212,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             home,
             aliases: HashMap::new(),
             originals: originals.collect(),
+            tls: self.registry.tls.clone(),
             earlier,
             used: BTreeSet::new(),
             refusals: Vec::new(),
@@ -263,26 +302,45 @@ impl<'s, 'a> Planner<'s, 'a> {
         record.used_pads |= 0b10;
         self.writes.push((arena.pad(slot, 1), long_jump(address)));
         self.registry.unwind_slot = Some(slot);
-        self.registry.patches.push(PatchRecord {
-            id,
-            name: String::new(),
-            hash: String::new(),
-            files: Vec::new(),
-            time: crate::report::now(),
-            live: false,
-            quiet: false,
-            segments: [(address, FINDER_BYTES), (0, 0), (0, 0), (0, 0)],
-            functions: Vec::new(),
-            symbols: Vec::new(),
-            depends: Vec::new(),
-            unwind: (0, 0),
-            eh_frame: (0, 0),
-            gate: (0, 0),
-            gate_word: 0,
-            exposed: false,
-            stays: true,
-        });
+        let segments = [(address, FINDER_BYTES), (0, 0), (0, 0), (0, 0)];
+        self.registry.patches.push(PatchRecord::of_restub(id, segments));
         Ok(())
+    }
+}
+
+/// The thread-local variables that the objects define and the target has not.
+fn new_thread_local(objects: &[PatchObject<'_>], matched: &Matched<'_>) -> String {
+    let is_kept = |number: usize, index: usize| {
+        let mut all = matched.variables.iter();
+        all.any(|pair| (pair.object, pair.definition) == (number, index))
+    };
+    let mut names = Vec::new();
+    for (number, object) in objects.iter().enumerate() {
+        let own = object.definitions.iter().enumerate();
+        let own = own.filter(|(index, definition)| definition.kind == elf::STT_TLS && !is_kept(number, *index));
+        names.extend(own.map(|(_, definition)| definition.name.as_str()));
+    }
+    names.join(", ")
+}
+
+/// The thread-local block of the target, if it has all thread-local variables that the objects define.
+fn kept_tls(
+    module: &Module,
+    objects: &[PatchObject<'_>],
+    matched: &Matched<'_>,
+    binder: &mut Binder<'_>,
+) -> Option<TlsPlacement> {
+    let definitions = objects.iter().flat_map(|object| &object.definitions);
+    let defined = definitions.filter(|definition| definition.kind == elf::STT_TLS).count();
+    let kept: Vec<_> = matched
+        .variables
+        .iter()
+        .filter(|pair| pair.symbol.kind == Kind::Tls)
+        .collect();
+    let first = kept.first().filter(|_| kept.len() == defined)?;
+    match binder.target(module, first.symbol)?.kind {
+        TargetKind::Tls { module, block_offset } => Some(TlsPlacement { module, block_offset }),
+        _ => None,
     }
 }
 

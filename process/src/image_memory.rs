@@ -9,6 +9,7 @@ use restub_loader::{
 
 use crate::arena::{Arena, Region, Space};
 use crate::procfs::Procfs;
+use crate::tls::{self, Runtime};
 
 /// The memory of one image: space in an arena, and buffers that are written to the target later.
 #[derive(Debug)]
@@ -22,6 +23,14 @@ pub(crate) struct ImageMemory<'a> {
     chosen: Option<Arena>,
     buffers: [Vec<u8>; 4],
     pub(crate) initialized: Vec<(u64, Vec<u8>)>,
+    /// The code that finds thread-local variables.
+    pub(crate) tls: Option<Runtime>,
+    /// The target's block, where it has all variables that the image defines: nothing refers to the image's own then.
+    pub(crate) kept_tls: Option<TlsPlacement>,
+    /// Why the image's variables have no place.
+    pub(crate) tls_refusal: Option<&'static str>,
+    /// Where the control block of the image's is.
+    pub(crate) tls_control: Option<u64>,
 }
 
 const REGIONS: [Region; 4] = [Region::Code, Region::Constants, Region::Data, Region::Data];
@@ -36,6 +45,10 @@ impl<'a> ImageMemory<'a> {
             chosen: None,
             buffers: Default::default(),
             initialized: Vec::new(),
+            tls: None,
+            kept_tls: None,
+            tls_refusal: None,
+            tls_control: None,
         }
     }
 
@@ -138,16 +151,49 @@ impl Memory for ImageMemory<'_> {
         self.procfs.read(address, bytes)
     }
 
-    fn allocate_tls(&mut self, _request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
-        Err(MemoryError::Refused(
-            "the patch defines thread-local variables, for which threads that exist have no room; keep such state in the \
-             target's own variables",
-        ))
+    fn allocate_tls(&mut self, request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
+        let reason = match &self.tls {
+            _ if request.fixed_offset => {
+                "the patch defines thread-local variables, and its code has them at a fixed distance from the thread \
+                 pointer (initial or local exec), where threads that exist have no room; compile it with -fPIC and \
+                 without -ftls-model"
+            }
+            Some(runtime) if runtime.refused.is_none() => "no room for a description of its thread-local variables",
+            Some(_) => {
+                "the patch defines thread-local variables, for which the process's C library has no pthread_key_create, \
+                 or no malloc that goes with it"
+            }
+            None => "no room for code that finds its thread-local variables",
+        };
+        if let Some(placement) = self.kept_tls {
+            return Ok(placement);
+        }
+        let dynamic = self
+            .tls
+            .as_ref()
+            .filter(|runtime| runtime.refused.is_none() && !request.fixed_offset);
+        let place = dynamic.and(self.chosen).and_then(|arena| {
+            self.space
+                .find_free(&arena, Region::Data, tls::CONTROL_BYTES, tls::CONTROL_BYTES)
+        });
+        let Some(place) = place else {
+            self.tls_refusal = Some(reason);
+            return Err(MemoryError::Refused(reason));
+        };
+        self.space.take(place..place + tls::CONTROL_BYTES);
+        self.tls_control = Some(place);
+        Ok(TlsPlacement {
+            module: tls::DYNAMIC | place,
+            block_offset: None,
+        })
     }
 
     fn free_tls(&mut self, _tls: &TlsPlacement, _request: &TlsRequest) {}
 
     fn tls_descriptors(&self) -> Option<TlsDescriptors> {
-        None
+        self.tls.as_ref().map(|runtime| TlsDescriptors {
+            fixed: runtime.fixed_descriptor,
+            dynamic: runtime.dynamic_descriptor,
+        })
     }
 }

@@ -82,6 +82,8 @@ mod image;
 mod image_memory;
 mod inject;
 mod inlined;
+mod jit;
+mod kept_registers;
 mod look;
 mod machine_code;
 mod module;
@@ -98,6 +100,7 @@ mod state;
 mod stopped;
 mod symbol_file;
 mod threads;
+mod tls;
 mod types;
 mod unwind;
 

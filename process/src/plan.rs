@@ -14,6 +14,7 @@ use crate::entry::Method;
 use crate::error::{Error, Refusal, Result};
 use crate::finish::Patch;
 use crate::image::Linked;
+use crate::kept_registers;
 use crate::module::Symbol;
 use crate::procfs::Procfs;
 use crate::registry::Registry;
@@ -280,6 +281,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             .unwrap_or_default();
         self.refuse_what_is_not_constructed(&linked.depends);
         self.check_refusals()?;
+        // tell: debuggers
+        let jit = self.jit_file(modules, &linked);
         let patch = Patch {
             name,
             hash,
@@ -288,6 +291,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             linked,
             unwind,
             gate,
+            jit,
         };
         self.finish(patch, &objects, &matched, &replacements)
     }
@@ -319,6 +323,24 @@ impl<'s, 'a> Planner<'s, 'a> {
             .iter()
             .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
         let replaced: Vec<_> = replaced.collect();
+        let inside = |place: u64| replaced.iter().any(|range| range.contains(&place));
+        let sizes = linked.functions.iter().map(|(_, size)| size);
+        let codes = functions
+            .iter()
+            .zip(sizes)
+            .map(|((symbol, new), size)| (symbol.address, linked.code(*new, *size)));
+        let keeping = kept_registers::callers(procfs, &modules[home], &codes.collect::<Vec<_>>(), &inside);
+        for ((symbol, _), callers) in functions.iter().zip(keeping).filter(|(_, callers)| !callers.is_empty()) {
+            let callers = callers.into_iter().collect::<Vec<_>>().join("; ");
+            self.refuse(
+                "registers",
+                symbol.name.to_string(),
+                format!(
+                    "its compiler told callers which registers it leaves alone, and the patch does not: {callers}; replace them \
+                     too"
+                ),
+            );
+        }
         for (address, difference) in findings.signatures {
             let name = functions.iter().find(|(symbol, _)| symbol.address == address);
             let name = name.map_or_else(String::new, |(symbol, _)| symbol.name.to_string());

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::arena::{self, Arena, REGISTRY_BYTES, SWITCH_MAGIC};
 use crate::error::{Error, Result};
+use crate::jit::{Jit, JitFile};
 use crate::procfs::{Procfs, word};
+use crate::tls::{CONTROL_BYTES, Runtime};
 use restub_loader::PAGE_BYTES;
 
 /// Events that are remembered.
@@ -25,6 +27,10 @@ pub(crate) struct Registry {
     pub(crate) history: Vec<EventRecord>,
     /// Entries of the unwind table that are in use.
     pub(crate) unwind_entries: u64,
+    /// The code that finds thread-local variables.
+    pub(crate) tls: Option<Runtime>,
+    /// The list by which gdb knows patches.
+    pub(crate) jit: Option<Jit>,
     /// The slot by which the unwinder asks restub first.
     pub(crate) unwind_slot: Option<u64>,
     pub(crate) next_id: u64,
@@ -93,6 +99,10 @@ pub(crate) struct PatchRecord {
     pub(crate) gate: (u64, u64),
     /// The word that says whether they have run.
     pub(crate) gate_word: u64,
+    /// The control block of its thread-local variables; 0 if it has none.
+    pub(crate) tls_control: u64,
+    /// What gdb knows it by.
+    pub(crate) jit: JitFile,
     /// Whether its code takes addresses of its own memory, which the program may keep.
     pub(crate) exposed: bool,
     /// Whether its memory stays for good: the C library may have addresses of it.
@@ -100,9 +110,39 @@ pub(crate) struct PatchRecord {
 }
 
 impl PatchRecord {
+    /// Memory of restub's own, which is recorded as a patch that has no name and stays.
+    pub(crate) fn of_restub(id: u64, segments: [(u64, u64); 4]) -> Self {
+        PatchRecord {
+            id,
+            name: String::new(),
+            hash: String::new(),
+            files: Vec::new(),
+            time: crate::report::now(),
+            live: false,
+            quiet: false,
+            segments,
+            functions: Vec::new(),
+            symbols: Vec::new(),
+            depends: Vec::new(),
+            unwind: (0, 0),
+            eh_frame: (0, 0),
+            gate: (0, 0),
+            gate_word: 0,
+            tls_control: 0,
+            jit: JitFile::default(),
+            exposed: false,
+            stays: true,
+        }
+    }
+
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let word = (self.gate_word, if self.gate_word == 0 { 0 } else { 64 });
-        let all = self.segments.iter().copied().chain([self.gate, word]);
+        let control = (self.tls_control, if self.tls_control == 0 { 0 } else { CONTROL_BYTES });
+        let all = self
+            .segments
+            .iter()
+            .copied()
+            .chain([self.gate, word, control, self.jit.file]);
         all.filter(|(_, bytes)| *bytes > 0)
             .map(|(start, bytes)| start..start.saturating_add(bytes))
     }

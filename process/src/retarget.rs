@@ -131,6 +131,14 @@ impl<'a> PatchObject<'a> {
         })
     }
 
+    /// Whether its code asks for addresses of thread-local variables.
+    pub(crate) fn asks_for_tls_addresses(&self) -> bool {
+        let descriptors = [elf::R_X86_64_GOTPC32_TLSDESC, elf::R_X86_64_CODE_4_GOTPC32_TLSDESC];
+        let mut all = self.relocation_tables().flat_map(|(_, table)| table);
+        self.undefined().any(|name| name == "__tls_get_addr")
+            || all.any(|rela| descriptors.contains(&rela.r_type(LE, false)))
+    }
+
     pub(crate) fn has_debug_information(&self) -> bool {
         let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
         names.is_ok_and(|table| {

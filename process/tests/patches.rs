@@ -259,3 +259,42 @@ fn copies_that_debug_information_knows_of_are_not_forgotten() {
     patch(program.pid(), &both, &allowed).expect("it is allowed");
     assert_eq!(program.ask(""), "21 4");
 }
+
+#[test]
+fn callers_that_keep_values_in_registers_are_not_forgotten() {
+    let folder = Folder::new();
+    let source = r#"
+        #include <stdio.h>
+        __attribute__((noinline)) int leaf(int x) { return x * 3 + 1; }
+        __attribute__((noipa)) int user(int a, int b, int c) { int got = leaf(a); return got + b * 100 + c * 10000; }
+        __attribute__((noipa)) int plain(int x) { return x * 5 + 1; }
+        __attribute__((noipa)) int keeps_nothing(int a, int b) { int got = plain(a); return got + b * 100; }
+        int main(void) { char line[9]; while (fgets(line, sizeof line, stdin)) { printf("%d %d\n", user(1, 2, 3), keeps_nothing(1, 2)); fflush(stdout); } }
+    "#;
+    let path = folder.compile("gcc", "prog.c", source, "prog", &["-O2"]);
+    let mut program = Program::start(&path, &[]);
+    let before = program.ask("");
+    assert_eq!(before, "30204 206");
+    let options = Options::default();
+    let calls = "int getpid(void); int leaf(int x) { return getpid() > 1 ? x : 0; }";
+    let error = patch(program.pid(), &object(&folder, "one.c", calls), &options).expect_err("user knows its registers");
+    assert_eq!(code_of(&error), ["registers"], "{error}");
+    assert!(
+        error.to_string().contains("user keeps rsi") || error.to_string().contains("user keeps"),
+        "{error}"
+    );
+    assert_eq!(program.ask(""), before);
+    // One that changes no more than the original does, or comes with its caller, is as good.
+    let small = object(
+        &folder,
+        "small.c",
+        "int leaf(int x) { return x + 5; } int plain(int x) { return x + 9; }",
+    );
+    patch(program.pid(), &small, &options).expect("it changes nothing else");
+    assert_eq!(program.ask(""), "30206 210");
+    revert(program.pid(), &Which::All, &options).expect("it is reverted");
+    let both =
+        format!("{calls} int user(int a, int b, int c) {{ int got = leaf(a); return got + b * 1000 + c * 10000; }}");
+    patch(program.pid(), &object(&folder, "both.c", &both), &options).expect("both are replaced");
+    assert_eq!(program.ask("").split(' ').next(), Some("32001"));
+}

@@ -1,0 +1,224 @@
+//! Callers that know which registers a function leaves alone, and keep values in them across the call.
+//!
+//! By the ABI a call may change any of nine general registers and all vector registers (psABI section 3.2.1). A compiler
+//! that sees caller and callee at once knows better (gcc's `-fipa-ra`, on with `-O2`), and a replacement of the callee
+//! alone knows nothing of that. The calls tell: a register that is read after one, before anything else writes it, was
+//! kept across it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
+
+use crate::module::{Kind, Module};
+use crate::procfs::Procfs;
+
+/// Registers that a call may change and that return nothing; vector registers by their widest form.
+const CHANGED: [Register; 21] = [
+    Register::RCX,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::ZMM2,
+    Register::ZMM3,
+    Register::ZMM4,
+    Register::ZMM5,
+    Register::ZMM6,
+    Register::ZMM7,
+    Register::ZMM8,
+    Register::ZMM9,
+    Register::ZMM10,
+    Register::ZMM11,
+    Register::ZMM12,
+    Register::ZMM13,
+    Register::ZMM14,
+    Register::ZMM15,
+];
+/// How far the code behind a call is followed.
+const STEPS: usize = 200;
+const WINDOW_BYTES: usize = 4096;
+/// `call rel32`.
+const CALL: u8 = 0xe8;
+const CALL_BYTES: u64 = 5;
+
+/// A function that is replaced: its address, and the replacement's code.
+pub(crate) type Replaced<'c> = (u64, &'c [u8]);
+
+/// For each of some functions, the callers that keep registers across the call which the replacement changes, in words.
+/// What is replaced too is `own`, by place.
+pub(crate) fn callers(
+    procfs: &Procfs,
+    module: &Module,
+    functions: &[Replaced<'_>],
+    own: &dyn Fn(u64) -> bool,
+) -> Vec<BTreeSet<String>> {
+    let mut found = vec![BTreeSet::new(); functions.len()];
+    let by_address: HashMap<u64, usize> = functions
+        .iter()
+        .enumerate()
+        .map(|(index, (address, _))| (*address, index))
+        .collect();
+    for range in &module.code {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        let Some(code) = procfs.read_vec(range.start, length) else {
+            continue;
+        };
+        for (at, bytes) in code
+            .windows(CALL_BYTES as usize)
+            .enumerate()
+            .filter(|(_, bytes)| bytes[0] == CALL)
+        {
+            let place = range.start + at as u64;
+            let distance = i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
+            let after = place + CALL_BYTES;
+            let target = after.wrapping_add_signed(i64::from(distance));
+            let Some(index) = by_address.get(&target).filter(|_| !own(place)) else {
+                continue;
+            };
+            let kept: Vec<String> = read_after(procfs, after)
+                .intersection(&changed_by(functions[*index].1))
+                .map(|register| format!("{register:?}").to_lowercase().replace("zmm", "xmm"))
+                .collect();
+            if !kept.is_empty() {
+                found[*index].insert(format!("{} keeps {}", name_at(module, place), kept.join(", ")));
+            }
+        }
+    }
+    found
+}
+
+/// The registers that code may change: those that it writes, or all if it calls or leaves.
+fn changed_by(code: &[u8]) -> BTreeSet<Register> {
+    let mut factory = InstructionInfoFactory::new();
+    let mut changed = BTreeSet::new();
+    let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        let inside = |target: u64| (1..code.len() as u64).contains(&target);
+        let leaves = match instruction.flow_control() {
+            FlowControl::Next | FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => false,
+            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
+                !inside(instruction.near_branch_target())
+            }
+            _ => true,
+        };
+        if leaves {
+            return CHANGED.into_iter().collect();
+        }
+        let written = factory.info(&instruction).used_registers().iter();
+        let written = written
+            .filter(|used| is_write(used.access()))
+            .map(|used| used.register().full_register());
+        changed.extend(written.filter(|register| CHANGED.contains(register)));
+    }
+    changed
+}
+
+fn is_write(access: OpAccess) -> bool {
+    matches!(
+        access,
+        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+    )
+}
+
+/// The registers that code reads before it writes them, on some way that it can take.
+fn read_after(procfs: &Procfs, start: u64) -> BTreeSet<Register> {
+    let mut factory = InstructionInfoFactory::new();
+    let mut found = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let all: BTreeSet<Register> = CHANGED.into_iter().collect();
+    let mut waiting = vec![(start, all)];
+    let mut left = STEPS;
+    while let Some((mut at, mut unwritten)) = waiting.pop() {
+        let mut bytes = vec![0; WINDOW_BYTES];
+        let length = procfs.read_some(at, &mut bytes);
+        let mut decoder = Decoder::with_ip(64, &bytes[..length], at, DecoderOptions::NONE);
+        let mut instruction = Instruction::default();
+        while decoder.can_decode() && left > 0 && !unwritten.is_empty() && seen.insert((at, unwritten.clone())) {
+            left -= 1;
+            decoder.decode_out(&mut instruction);
+            let used = factory.info(&instruction).used_registers().to_vec();
+            for register in &used {
+                let full = register.register().full_register();
+                let reads = !matches!(
+                    register.access(),
+                    OpAccess::Write | OpAccess::None | OpAccess::NoMemAccess
+                );
+                if reads && unwritten.contains(&full) {
+                    found.insert(full);
+                }
+            }
+            for register in used.iter().filter(|register| register.access() == OpAccess::Write) {
+                unwritten.remove(&register.register().full_register());
+            }
+            at = instruction.next_ip();
+            match instruction.flow_control() {
+                FlowControl::Next => {}
+                FlowControl::ConditionalBranch => waiting.push((instruction.near_branch_target(), unwritten.clone())),
+                FlowControl::UnconditionalBranch => {
+                    waiting.push((instruction.near_branch_target(), unwritten));
+                    break;
+                }
+                // What a function that is called reads is its arguments, which cannot be told from what it does not read.
+                _ => break,
+            }
+        }
+    }
+    found
+}
+
+fn name_at(module: &Module, place: u64) -> String {
+    let around = module.symbols.iter().filter(|symbol| {
+        symbol.kind == Kind::Function && symbol.address <= place && place < symbol.address + symbol.size
+    });
+    around
+        .map(|symbol| symbol.name.to_string())
+        .next()
+        .unwrap_or_else(|| format!("code of {} at {place:#x}", module.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(source: &str) -> Vec<u8> {
+        crate::machine_code::assemble(source)
+    }
+
+    #[test]
+    fn what_a_replacement_changes() {
+        let all = || {
+            CHANGED
+                .into_iter()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        };
+        let names = |source: &str| changed_by(&code(source)).into_iter().collect::<Vec<_>>();
+        assert_eq!(names("mov %edi, %eax; xor %ecx, %ecx; ret"), [Register::RCX]);
+        assert_eq!(names("1: dec %edi; jnz 1b; nop; mov %edi, %eax; ret"), all());
+        assert_eq!(names("nop; 1: dec %edi; jnz 1b; ret"), [Register::RDI]);
+        assert_eq!(names("call *%rax; ret"), all());
+        assert_eq!(names("addss %xmm3, %xmm2; ret"), [Register::ZMM2]);
+    }
+
+    #[test]
+    fn what_is_read_before_it_is_written_was_kept() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let procfs = Procfs::open(pid).unwrap();
+        let read = |source: &str| {
+            let bytes = code(source);
+            let found = read_after(&procfs, bytes.as_ptr().addr() as u64);
+            found.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(read("mov %rcx, %rax; ret"), [Register::RCX]);
+        assert_eq!(read("xor %ecx, %ecx; mov %rcx, %rax; ret"), []);
+        assert_eq!(
+            read("test %eax, %eax; je 1f; mov $1, %esi; 1: mov %esi, %eax; ret"),
+            [Register::RSI]
+        );
+        assert_eq!(read("mov $1, %edi; call 1f; 1: mov %r8, %rax; ret"), []);
+    }
+}
