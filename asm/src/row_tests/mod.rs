@@ -9,6 +9,7 @@ mod instances;
 mod oracle;
 mod print;
 mod refusals;
+mod reverse;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
