@@ -1,5 +1,7 @@
 //! Failures on purpose: whatever the system may refuse asks here first, so that a test can have each of it refused in
 //! turn. Without the feature `fault`, which only tests enable, nothing fails here.
+//!
+//! The heap is not among it: Rust's collections end the process if it has nothing left.
 
 #[cfg(feature = "fault")]
 pub use enabled::{calls, fail_after, stop};

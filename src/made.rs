@@ -122,8 +122,9 @@ impl State {
     pub(crate) fn remove_unheard(&mut self, functions: &[FunctionId]) {
         if let Some(stubs) = &mut self.stubs {
             for id in functions {
-                let (set, slot) = stubs.remove(*id);
-                stubs.reuse(set, slot);
+                if let Some((set, slot)) = stubs.remove(*id) {
+                    stubs.reuse(set, slot);
+                }
             }
         }
     }

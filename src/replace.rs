@@ -71,7 +71,13 @@ impl Session {
         };
         let drains = matches!(options.consistency, Consistency::Drain { .. });
         if !drains && !decisions.contains(&Decision::Run) {
-            return self.commit(&mut state, batch, options, &decisions);
+            return match state.switch(&batch, options) {
+                Ok(gone) => Ok(self.publish(&mut state, batch, options, &decisions, &gone)),
+                Err(error) => {
+                    state.unmake_batch(batch);
+                    Err(error)
+                }
+            };
         }
         // SAFETY: the caller's promise.
         unsafe { self.prepare_and_commit(state, batch, options, &decisions) }
@@ -113,15 +119,17 @@ impl Session {
         };
         let mut state = self.lock();
         // Loads may have come in between.
-        let checked = closed.and_then(|closed| state.check(&batch, options).map(|_| closed));
-        let error = match checked {
-            Ok(_closed) => return self.commit(&mut state, batch, options, decisions),
+        let switched = closed.and_then(|closed| {
+            state.check(&batch, options)?;
+            Ok((state.switch(&batch, options)?, closed))
+        });
+        let error = match switched {
+            Ok((gone, _closed)) => return Ok(self.publish(&mut state, batch, options, decisions, &gone)),
             Err(error) => error,
         };
-        let gone: Vec<Aim> = early.iter().map(|(function, _)| (*function, None)).collect();
-        // What could be aimed can be aimed back.
-        let back = state.aim(&gone);
-        debug_assert!(back.is_ok(), "{back:?}");
+        let unbound: Vec<Aim> = early.iter().map(|(function, _)| (*function, None)).collect();
+        // If the system refuses even this, the stubs are given up with the batch: only its constructors know them.
+        let _ = state.aim(&unbound);
         drop(state);
         for (made, _) in constructed() {
             // SAFETY: the image is in memory, and its constructors have run.
@@ -131,25 +139,19 @@ impl Session {
         Err(error)
     }
 
-    fn commit(&self, state: &mut State, batch: Batch, options: &Replace, decisions: &[Decision]) -> Result<Report> {
-        let gone = state.gone(&batch, options);
+    /// Notes that a batch is what is called.
+    fn publish(
+        &self,
+        state: &mut State,
+        batch: Batch,
+        options: &Replace,
+        decisions: &[Decision],
+        gone: &[Box<str>],
+    ) -> Report {
         let going = |module: ModuleId| options.whole.contains(&module);
-        let mut aims = Vec::new();
-        for made in &batch.mades {
-            let order = callees_first(&made.image);
-            let mut own = state.aims_of(made);
-            own.sort_by_key(|(_, target)| target.and_then(|target| order.get(&target)).copied());
-            aims.extend(own);
-        }
-        // What is gone comes last: until then nobody is left without it.
-        aims.extend(gone.iter().filter_map(|name| state.next_aim(name, going)));
-        if let Err(error) = state.aim(&aims) {
-            state.unmake_batch(batch);
-            return Err(error);
-        }
         let mut changes: Vec<_> = batch.mades.iter().flat_map(|made| state.changes(made)).collect();
         changes.extend(gone.iter().map(|name| state.dropped(name)));
-        for name in &gone {
+        for name in gone {
             state.withdraw_name(name, going);
         }
         for (made, decision) in batch.mades.iter().zip(decisions) {
@@ -166,13 +168,13 @@ impl Session {
         let before = modules.iter().flat_map(|module| state.hold_versions(*module, versions));
         let unused = before.collect();
         self.retire_unused(state, unused);
-        Ok(Report {
+        Report {
             module: modules[0],
             modules,
             changes,
             superseded,
             constructors_skipped: decisions.contains(&Decision::Skip),
-        })
+        }
     }
 }
 
@@ -185,6 +187,23 @@ pub(crate) enum Decision {
 }
 
 impl State {
+    /// Aims all stubs at a batch. Returns the names that nothing stands for any more.
+    fn switch(&mut self, batch: &Batch, options: &Replace) -> Result<Vec<Box<str>>> {
+        let gone = self.gone(batch, options);
+        let mut aims = Vec::new();
+        for made in &batch.mades {
+            let order = callees_first(&made.image);
+            let mut own = self.aims_of(made);
+            own.sort_by_key(|(_, target)| target.and_then(|target| order.get(&target)).copied());
+            aims.extend(own);
+        }
+        // What is gone comes last: until then nobody is left without it.
+        let going = |module: ModuleId| options.whole.contains(&module);
+        aims.extend(gone.iter().filter_map(|name| self.next_aim(name, going)));
+        self.aim(&aims)?;
+        Ok(gone)
+    }
+
     /// Checks what can only be known once a replacement has been linked.
     fn check(&self, batch: &Batch, options: &Replace) -> Result<Vec<Decision>> {
         let mut refusals = Vec::new();

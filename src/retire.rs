@@ -201,8 +201,8 @@ impl Session {
             if let Some(id) = stubs.id(name)
                 && stubs.callers(id) == 0
                 && stubs.target(id).is_none()
+                && let Some((set, slot)) = stubs.remove(id)
             {
-                let (set, slot) = stubs.remove(id);
                 self.retire(Retired::Slot { set, slot }, 0);
             }
         }

@@ -268,13 +268,14 @@ impl Stubs {
     }
 
     /// Takes a function that has no definition out of the session. The slot may be used again when everything that
-    /// could have called it is gone.
-    pub(crate) fn remove(&mut self, id: FunctionId) -> (u32, FreedSlot) {
+    /// could have called it is gone. `None` if the stub could not be aimed away from a definition that is given up: then
+    /// nobody gets the slot again.
+    pub(crate) fn remove(&mut self, id: FunctionId) -> Option<(u32, FreedSlot)> {
         let record = self.records[id.0 as usize].take().expect("a function is removed once");
         self.free.push(id.0);
         self.by_name.remove(&record.name);
         let freed = self.sets[record.set as usize].set.release(record.stub);
-        (record.set, freed.expect("a record's stub is in use, and unbound"))
+        Some((record.set, freed.ok()?))
     }
 
     /// Lets later stubs have the slot of a removed one.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use restub_loader::{ImageTls, MemoryError, TlsDescriptors, TlsPlacement, TlsRequest};
 
+use crate::fault;
 use crate::fork::Operation;
 use crate::memory::Region;
 
@@ -235,8 +236,10 @@ fn write_template(at: u64, bytes: &[u8], read_only: bool) -> Result<(), MemoryEr
     let first = at & !(page - 1);
     let length = (at + bytes.len() as u64 - first).next_multiple_of(page);
     let protect = |flags| {
-        // SAFETY: the pages hold the host's template, which nothing but the C library's thread creation reads.
-        let changed = unsafe { rustix::mm::mprotect(pointer(first).cast(), length as usize, flags) };
+        let changed = fault::point().and_then(|()| {
+            // SAFETY: the pages hold the host's template, which nothing but the C library's thread creation reads.
+            unsafe { rustix::mm::mprotect(pointer(first).cast(), length as usize, flags) }
+        });
         changed.map_err(|error| MemoryError::System {
             operation: "mprotect",
             reason: error.to_string(),

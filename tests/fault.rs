@@ -187,25 +187,30 @@ fn replacements() {
         "int f(void) { return 1; } int g(void) { return f() + 10; }",
         &["-O0"],
     );
-    let two = compile(
-        "two.c",
-        "int f(void) { return 2; } int h(void) { return f() + 20; }",
-        &["-O0"],
-    );
+    let two = "int f(void) { return 2; } int h(void) { return f() + 20; }";
+    // New functions have their definitions before the constructor runs, and all others after it.
+    let constructor = "static int set = 18; __attribute__((constructor)) static void start(void) { set += 2; }
+                       int f(void) { return 2; } int h(void) { return f() + set; }";
+    let replacements = [
+        compile("two.c", two, &["-O0"]),
+        compile("three.c", constructor, &["-O0"]),
+    ];
     for protection in [Protection::Strict, Protection::Fast] {
-        let builder = Session::builder().protection(protection).linkage(Linkage::Stubs);
-        let replace = |session: &Session| {
-            // SAFETY: the new functions have the types of the old ones, and nobody else calls them.
-            unsafe { session.replace(std::slice::from_ref(&two), &Replace::new()) }.map(|_| ())
-        };
-        let count = refuse_each(&builder, &|session| load(session, &one), &replace, &|session| {
-            assert_eq!(
-                (call(session, "f"), call(session, "g"), call(session, "h")),
-                (2, 12, 22)
-            );
-        });
-        println!("{protection:?}, replacing: {count} calls");
-        assert!(count > 0);
+        for replacement in &replacements {
+            let builder = Session::builder().protection(protection).linkage(Linkage::Stubs);
+            let replace = |session: &Session| {
+                // SAFETY: the new functions have the types of the old ones, and nobody else calls them.
+                unsafe { session.replace(std::slice::from_ref(replacement), &Replace::new()) }.map(|_| ())
+            };
+            let count = refuse_each(&builder, &|session| load(session, &one), &replace, &|session| {
+                assert_eq!(
+                    (call(session, "f"), call(session, "g"), call(session, "h")),
+                    (2, 12, 22)
+                );
+            });
+            println!("{protection:?}, {}: {count} calls", replacement.name());
+            assert!(count > 0);
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! ModRM, SIB and displacement (SDM 2.1.5, 2.7.5).
 
-use crate::encode::{Fault, FixupKind, Out, Parts};
-use crate::form::Form;
+use crate::encode::{Fault, FixupKind};
+use crate::form::{Form, is};
 use crate::operand::{DispSize, Mem};
 use crate::reg::{Reg, RegClass};
-use crate::row::{Space, flag};
+use crate::row::{Row, Space, flag};
 
 /// Whether the address is computed in 32 bits.
 #[inline(always)]
@@ -36,62 +36,141 @@ pub(crate) fn segment_prefix(mem: &Mem) -> Option<u8> {
 }
 
 /// The addresses that a row with special demands refuses.
-pub(crate) fn check(form: &Form, mem: &Mem) -> Result<(), Fault> {
+pub(crate) fn check(row: &Row, mem: &Mem) -> Result<(), Fault> {
     // MPX instructions ignore an address size prefix, so the address would be another one.
-    if form.has(flag::ADDR64) && is_narrow(mem) {
+    if row.flags & flag::ADDR64 != 0 && is_narrow(mem) {
         return Err(Fault::NotAllowed("a 32-bit address"));
     }
     let rip = mem.base.is_some_and(|base| base.class == RegClass::Rip);
-    if form.has(flag::NO_RIP) && rip {
+    if row.flags & flag::NO_RIP != 0 && rip {
         return Err(Fault::NotAllowed("an address relative to rip"));
     }
     Ok(())
 }
 
-/// Writes them.
+/// The number of a register that may not be there.
 #[inline(always)]
-pub(crate) fn put<const OPEN: bool>(
-    out: &mut Out<'_, OPEN>,
-    form: &Form,
-    mem: &Mem,
-    parts: &Parts<'_>,
-) -> Result<(), Fault> {
-    let reg = (parts.reg(form) & 7) << 3;
-    let narrow = parts.narrow;
-    let index = match mem.index {
+pub(crate) fn number(reg: Option<Reg>) -> u8 {
+    reg.map_or(0, |reg| reg.num)
+}
+
+/// Whether this is an address as most are: of low 64-bit registers, with nothing that needs a prefix, a width that is
+/// asked for, or a place to be filled in.
+#[inline(always)]
+pub(crate) fn is_simple(mem: &Mem) -> bool {
+    let Some(Reg {
+        class: RegClass::R64,
+        num,
+    }) = mem.base
+    else {
+        return false;
+    };
+    let plain = mem.segment | mem.broadcast | mem.disp_size as u8 == 0 && !mem.symbolic.is_some();
+    match mem.index {
+        None => plain && num < 16,
+        Some(index) => {
+            plain && index.class == RegClass::R64 && index.num != 4 && (num | index.num) < 16 && has_scale(mem)
+        }
+    }
+}
+
+/// Whether general registers, a scale and a segment form an address that can be encoded.
+#[inline(always)]
+pub(crate) fn is_general(mem: &Mem) -> bool {
+    use RegClass as C;
+    let index = match (mem.base.map(|r| r.class), mem.index.map(|r| r.class)) {
+        (None | Some(C::R64 | C::R32 | C::Rip), None) => true,
+        (base @ (None | Some(C::R64 | C::R32)), Some(index)) => {
+            index == C::NoIndex || (matches!(index, C::R64 | C::R32) && base.is_none_or(|base| base == index))
+        }
+        _ => false,
+    };
+    index && has_numbers(mem)
+}
+
+/// Whether these form an address with a vector index.
+pub(crate) fn is_vector(mem: &Mem) -> bool {
+    use RegClass as C;
+    let base = matches!(mem.base.map(|r| r.class), None | Some(C::R64 | C::R32));
+    base && matches!(mem.index.map(|r| r.class), Some(C::Xmm | C::Ymm | C::Zmm)) && has_numbers(mem)
+}
+
+/// Whether the numbers in an address are ones that there are.
+#[inline(always)]
+fn has_numbers(mem: &Mem) -> bool {
+    (number(mem.base) | number(mem.index)) < 32 && has_scale(mem) && mem.segment as usize <= SEGMENT_PREFIX.len()
+}
+
+#[inline(always)]
+fn has_scale(mem: &Mem) -> bool {
+    matches!(mem.scale, 1 | 2 | 4 | 8)
+}
+
+/// ModRM, SIB and displacement, as far as they are known.
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
+    /// The first byte lowest, and how many.
+    pub(crate) bytes: u64,
+    pub(crate) len: u8,
+    /// The numbers of base (or ModRM.rm, or the register in the opcode) and index, whose high bits prefixes have.
+    pub(crate) base: u8,
+    pub(crate) index: u8,
+    /// Where the displacement is, if it is open, and how it is computed.
+    pub(crate) open: Option<(u8, FixupKind)>,
+}
+
+impl Address {
+    /// Of an instruction whose memory is not encoded.
+    pub(crate) const NONE: Self = Self {
+        bytes: 0,
+        len: 0,
+        base: 0,
+        index: 0,
+        open: None,
+    };
+}
+
+/// The address of a memory operand, next to these low bits in ModRM.reg. `SIMPLE`: [`is_simple`].
+#[inline(always)]
+pub(crate) fn address<const SIMPLE: bool>(form: &Form, mem: &Mem, reg: u8, narrow: bool) -> Result<Address, Fault> {
+    let (index, index_number) = match mem.index {
         Some(index) => match index.class {
+            _ if SIMPLE => (index.num & 7, index.num),
             RegClass::R32 | RegClass::R64 if index.num == 4 => return Err(Fault::BadIndex(index)),
-            RegClass::NoIndex => 4,
-            _ => index.num & 7,
+            RegClass::NoIndex => (4, 0),
+            _ => (index.num & 7, index.num),
         },
-        None => 4,
+        None => (4, 0),
     };
-    let sib = |base: u8| (mem.scale.trailing_zeros() as u8 & 3) << 6 | index << 3 | base;
+    let scale = mem.scale.trailing_zeros() as u8 & 3;
+    let sib = |base: u8| u64::from(scale << 6 | index << 3 | base) << 8;
+    let modrm = |mode: u8, rm: u8| u64::from(mode << 6 | reg << 3 | rm);
     let Some(base) = mem.base else {
-        out.put(reg | 4);
-        out.put(sib(5));
-        return displacement32(out, mem, absolute(narrow));
+        let head = modrm(0, 4) | sib(5);
+        return displacement32(mem, head, 2, absolute(narrow), (0, index_number));
     };
-    if base.class == RegClass::Rip {
-        out.put(reg | 5);
-        return displacement32(out, mem, FixupKind::Relative);
+    if !SIMPLE && base.class == RegClass::Rip {
+        return displacement32(mem, modrm(0, 5), 1, FixupKind::Relative, (0, 0));
     }
     let low = base.num & 7;
-    let (mode, disp) = displacement_mode(form, mem, low, narrow);
-    if mem.index.is_some() || low == 4 || form.has(flag::SIB) {
-        out.put(mode << 6 | reg | 4);
-        out.put(sib(low));
+    let numbers = (base.num, index_number);
+    let (mode, disp) = displacement_mode::<SIMPLE>(form, mem, low, narrow);
+    let (head, len) = if mem.index.is_some() || low == 4 || (!SIMPLE && form.has(is::SIB)) {
+        (modrm(mode, 4) | sib(low), 2)
     } else {
-        out.put(mode << 6 | reg | low);
+        (modrm(mode, low), 1)
+    };
+    if mode == 2 {
+        return displacement32(mem, head, len, absolute(narrow), numbers);
     }
-    match mode {
-        0 => Ok(()),
-        1 => {
-            out.put(disp as u8);
-            Ok(())
-        }
-        _ => displacement32(out, mem, absolute(narrow)),
-    }
+    // A displacement that is not there is 0.
+    Ok(Address {
+        bytes: head | u64::from(disp as u8) << (8 * len),
+        len: len + mode,
+        base: numbers.0,
+        index: numbers.1,
+        open: None,
+    })
 }
 
 #[inline(always)]
@@ -105,7 +184,12 @@ fn absolute(narrow: bool) -> FixupKind {
 
 /// ModRM.mod, and the 8-bit displacement if it is 1.
 #[inline(always)]
-fn displacement_mode(form: &Form, mem: &Mem, base: u8, narrow: bool) -> (u8, i64) {
+fn displacement_mode<const SIMPLE: bool>(form: &Form, mem: &Mem, base: u8, narrow: bool) -> (u8, i64) {
+    if SIMPLE {
+        let short = mem.disp == i64::from(mem.disp as i8);
+        let absent = mem.disp == 0 && base != 5;
+        return (if absent { 0 } else { 2 - u8::from(short) }, mem.disp);
+    }
     if mem.symbolic.is_some() || mem.disp_size == DispSize::Disp32 {
         return (2, 0);
     }
@@ -117,24 +201,31 @@ fn displacement_mode(form: &Form, mem: &Mem, base: u8, narrow: bool) -> (u8, i64
         let mode = if i8::try_from(disp).is_ok() { 1 } else { 2 };
         return (mode, disp);
     }
-    // N is a power of two.
     let unit = if mem.broadcast != 0 {
         form.broadcast_unit
     } else {
         form.unit
     };
-    let scaled = disp >> unit.trailing_zeros();
-    match scaled << unit.trailing_zeros() == disp && i8::try_from(scaled).is_ok() {
+    let scaled = disp >> unit;
+    match scaled << unit == disp && i8::try_from(scaled).is_ok() {
         true => (1, scaled),
         false => (2, disp),
     }
 }
 
+/// The address with a displacement of 32 bits behind the `len` bytes of its head.
 #[inline(always)]
-fn displacement32<const OPEN: bool>(out: &mut Out<'_, OPEN>, mem: &Mem, kind: FixupKind) -> Result<(), Fault> {
+fn displacement32(mem: &Mem, head: u64, len: u8, kind: FixupKind, (base, index): (u8, u8)) -> Result<Address, Fault> {
+    let mut address = Address {
+        bytes: head,
+        len: len + 4,
+        base,
+        index,
+        open: None,
+    };
     if mem.symbolic.is_some() {
-        out.put_fixup(mem.symbolic, mem.disp, 4, kind);
-        return Ok(());
+        address.open = Some((len, kind));
+        return Ok(address);
     }
     let high = if kind == FixupKind::Absolute {
         i64::from(u32::MAX)
@@ -144,6 +235,6 @@ fn displacement32<const OPEN: bool>(out: &mut Out<'_, OPEN>, mem: &Mem, kind: Fi
     if !(i64::from(i32::MIN)..=high).contains(&mem.disp) {
         return Err(Fault::Displacement(mem.disp));
     }
-    out.put_value(mem.disp, 4);
-    Ok(())
+    address.bytes |= u64::from(mem.disp as u32) << (8 * len);
+    Ok(address)
 }

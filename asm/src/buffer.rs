@@ -2,7 +2,7 @@
 
 use crate::EncodeError;
 use crate::builder::Label;
-use crate::encode::{CAPACITY, Fault, encode};
+use crate::encode::{CAPACITY, Fault, encode, encode_closed};
 use crate::inst::Inst;
 use crate::operand::Operand;
 use crate::row::Mnemonic;
@@ -68,7 +68,7 @@ impl<'a> Buffer<'a> {
         let encoded = encode(inst)?;
         let mnemonic = inst.mnemonic.name();
         if !encoded.fixups().is_empty() {
-            return Err(EncodeError::Open { mnemonic });
+            return Err(open(inst.mnemonic));
         }
         let bytes = encoded.bytes();
         let room = self.memory.get_mut(self.len..self.len + bytes.len());
@@ -78,10 +78,25 @@ impl<'a> Buffer<'a> {
     }
 }
 
+/// There is nowhere to fill it in later.
+#[cold]
+fn open(mnemonic: Mnemonic) -> EncodeError {
+    EncodeError::Open {
+        mnemonic: mnemonic.name(),
+    }
+}
+
 impl Sealed for Buffer<'_> {}
 impl Emit for Buffer<'_> {
+    #[inline]
     fn op(&mut self, mnemonic: Mnemonic, operands: &[Operand]) -> Result<(), EncodeError> {
-        self.emit(&Inst::with(mnemonic, operands))
+        let rest = self.memory.get_mut(self.len..).unwrap_or_default();
+        let Some(room) = rest.first_chunk_mut() else {
+            return self.emit(&Inst::with(mnemonic, operands));
+        };
+        let len = encode_closed(room, mnemonic, operands)?;
+        self.len += len.ok_or_else(|| open(mnemonic))?;
+        Ok(())
     }
 
     #[inline(always)]

@@ -4,15 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::EncodeError;
-use crate::choices::Choices;
-use crate::encode::{self, CAPACITY, Fault, FixupKind, Out, encode};
+use crate::encode::{self, CAPACITY, Fault, FixupKind, encode};
 use crate::inst::{Hints, Inst};
 use crate::layout::{Target, r};
 use crate::operand::{Imm, Mem, Operand, Symbolic};
-use crate::prefix::Decoration;
 use crate::row::{Mnemonic, flag};
 use crate::section::{Fix, Item, ItemKind, Padding, Section, elf};
-use crate::select::{Wanted, refusal};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
 use crate::tail::Tail;
 use crate::typed::{Emit, Sealed};
@@ -103,7 +100,6 @@ pub struct Builder {
     current: SectionId,
     /// The bytes of the current section, which has none meanwhile.
     tail: Tail,
-    choices: Choices,
 }
 
 impl Default for Builder {
@@ -126,7 +122,6 @@ impl Builder {
             unit,
             current: 0,
             tail: Tail::default(),
-            choices: Choices::new(),
         }
     }
 
@@ -142,7 +137,9 @@ impl Builder {
 
     /// Makes a symbol global in an object.
     pub fn global(&mut self, symbol: Label) {
-        self.unit.symbols.get_mut(symbol.0).binding = Binding::Global;
+        let symbol = self.unit.symbols.get_mut(symbol.0);
+        symbol.binding = Binding::Global;
+        symbol.mentioned = true;
     }
 
     /// Makes a symbol a function of an object.
@@ -418,25 +415,13 @@ impl Sealed for Builder {}
 impl Emit for Builder {
     #[inline]
     fn op(&mut self, mnemonic: Mnemonic, operands: &[Operand]) -> Result<(), EncodeError> {
-        if operands.iter().any(is_open) {
-            return self.emit(&Inst::with(mnemonic, operands));
+        match encode::encode_closed(self.tail.room(), mnemonic, operands)? {
+            Some(len) => {
+                self.tail.advance(len);
+                Ok(())
+            }
+            None => self.emit(&Inst::with(mnemonic, operands)),
         }
-        let wanted = Wanted::of_operands(mnemonic, operands);
-        let choice = match self.choices.choose(&wanted) {
-            Ok(choice) => choice,
-            Err(selected) => return Err(refusal(selected, &Inst::with(mnemonic, operands), &wanted)),
-        };
-        if choice.row.flags & flag::SWAP != 0 {
-            return self.emit(&Inst::with(mnemonic, operands));
-        }
-        let mut out = Out::<false>::new(self.tail.room());
-        let written = encode::put(&mut out, &choice.form, choice.row, operands, &Decoration::NONE);
-        let len = out.len();
-        if let Err(fault) = written {
-            return Err(fault.explain(mnemonic));
-        }
-        self.tail.advance(len);
-        Ok(())
     }
 
     #[inline(always)]
@@ -462,17 +447,6 @@ impl Emit for Builder {
         };
         self.push_jump(short_opcode, target);
         Ok(())
-    }
-}
-
-/// Whether something is to be filled in later.
-#[inline(always)]
-fn is_open(operand: &Operand) -> bool {
-    match operand {
-        Operand::Reg(_) => false,
-        Operand::Mem(mem) => mem.symbolic.is_some(),
-        Operand::Imm(imm) => imm.symbolic.is_some(),
-        Operand::Target(_) => true,
     }
 }
 

@@ -176,6 +176,11 @@ impl Class {
         self.index() == FIXED_BASE + 3
     }
 
+    /// Whether this is the immediate of 4 bits that shares a byte with a register.
+    pub(crate) const fn is_4_bits(self) -> bool {
+        matches!((self.letter(), self.size()), (b'I', b"4"))
+    }
+
     pub(crate) const fn is_al(self) -> bool {
         self.index() == FIXED_BASE
     }

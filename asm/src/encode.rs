@@ -1,15 +1,17 @@
 //! The encoder: a form and its operands to bytes.
 
 use crate::EncodeError;
-use crate::address;
+use crate::address::{self, Address};
+use crate::choices::choose;
 use crate::class::Slot;
-use crate::form::Form;
-use crate::inst::{Inst, Prefixes};
+use crate::form::{Form, NOWHERE, Trailer, is};
+use crate::inst::{Hints, Inst, Prefixes};
+use crate::key::{Key, look, rare};
 use crate::operand::{Mem, Operand, Symbolic};
 use crate::prefix::{self, Decoration};
 use crate::reg::{Reg, RegClass};
-use crate::row::{ABSENT, Mnemonic, NO_BYTE, Row, Space, flag};
-use crate::select::{check_prefixes, select};
+use crate::row::{Mnemonic, NO_BYTE, Row, Space, flag};
+use crate::select::{check_prefixes, prefer_short, refusal, select_hinted, wrong_count};
 
 /// Room for one instruction: 15 bytes at most (SDM 2.3.11), and what the encoder writes behind them.
 pub(crate) const CAPACITY: usize = 32;
@@ -126,40 +128,21 @@ impl<'a, const OPEN: bool> Out<'a, OPEN> {
         }
     }
 
+    /// The low `len` bytes of eight, which all are written: what is behind is overwritten or not shown.
     #[inline(always)]
-    pub(crate) fn put(&mut self, byte: u8) {
-        self.bytes[self.len % CAPACITY] = byte;
-        self.len += 1;
-    }
-
-    /// The low `len` bytes of up to four.
-    #[inline(always)]
-    pub(crate) fn put_word(&mut self, word: u32, len: u8) {
-        let at = self.len.min(CAPACITY - 4);
-        self.bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    pub(crate) fn put(&mut self, word: u64, len: u8) {
+        // What is longer is refused in the end.
+        let at = self.len % 16;
+        self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
         self.len += len as usize;
     }
 
-    /// The low `size` bytes; what is written behind them is overwritten or not shown.
+    /// An open place, `before` bytes behind what is written.
     #[inline(always)]
-    pub(crate) fn put_value(&mut self, value: i64, size: u8) {
-        // No prefix, opcode and address are longer than this.
-        let at = self.len.min(CAPACITY - 8);
-        let bytes = value.to_le_bytes();
-        match size {
-            1 => self.bytes[at] = bytes[0],
-            2 => self.bytes[at..at + 2].copy_from_slice(&bytes[..2]),
-            4 => self.bytes[at..at + 4].copy_from_slice(&bytes[..4]),
-            _ => self.bytes[at..at + 8].copy_from_slice(&bytes),
-        }
-        self.len += size as usize;
-    }
-
-    #[inline(always)]
-    pub(crate) fn put_fixup(&mut self, symbolic: Symbolic, addend: i64, size: u8, kind: FixupKind) {
+    pub(crate) fn put_fixup(&mut self, before: u8, symbolic: Symbolic, addend: i64, size: u8, kind: FixupKind) {
         if OPEN {
             self.fixups[self.fixup_count & 1] = Fixup {
-                offset: self.len as u8,
+                offset: self.len as u8 + before,
                 size,
                 to_end: 0,
                 kind,
@@ -169,7 +152,6 @@ impl<'a, const OPEN: bool> Out<'a, OPEN> {
             };
             self.fixup_count += 1;
         }
-        self.put_value(0, size);
     }
 
     #[inline(always)]
@@ -181,8 +163,8 @@ impl<'a, const OPEN: bool> Out<'a, OPEN> {
 /// The operands as the encoder wants them.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
-    /// The register in each [`Slot`].
-    numbers: [u8; 16],
+    /// The number of each operand that is a register; the last ones are of places that a form does not have.
+    pub(crate) numbers: [u8; 8],
     pub(crate) mem: Option<&'a Mem>,
     /// The immediate of 4 bits in the last byte.
     low4: u8,
@@ -190,103 +172,92 @@ pub(crate) struct Parts<'a> {
     pub(crate) segment: bool,
     /// The address is computed in 32 bits.
     pub(crate) narrow: bool,
-    /// REX has to be there (`spl`) or must not (`ah`).
-    pub(crate) low_byte: bool,
-    pub(crate) high_byte: bool,
+    /// What is rare of the operands, as [`rare`] has it.
+    pub(crate) rare: u16,
 }
 
 impl<'a> Parts<'a> {
     #[inline(always)]
     pub(crate) fn new() -> Self {
         Self {
-            numbers: [0; 16],
+            numbers: [0; NOWHERE as usize + 1],
             mem: None,
             low4: 0,
             segment: true,
             narrow: false,
-            low_byte: false,
-            high_byte: false,
+            rare: 0,
         }
     }
 
+    /// The register that is this operand, of which it is known that the form takes it.
     #[inline(always)]
-    pub(crate) fn register(&mut self, form: &Form, slot: Slot, reg: Reg) {
-        if form.bytes {
-            self.low_byte |= reg.class == RegClass::R8 && (4..8).contains(&reg.num);
-            self.high_byte |= reg.class == RegClass::High8;
+    pub(crate) fn register(&mut self, operand: usize, reg: Reg) {
+        if reg.class == RegClass::R8 && (4..8).contains(&reg.num) {
+            self.rare |= rare::LOW_BYTE;
         }
-        self.numbers[slot as usize % 16] = reg.num;
-        if form.doubled {
-            self.numbers[Slot::Reg as usize] = reg.num;
-            self.numbers[Slot::Rm as usize] = reg.num;
-        }
+        self.numbers[operand % 8] = reg.num;
     }
 
-    /// What goes into ModRM.reg.
     #[inline(always)]
-    pub(crate) fn reg(&self, form: &Form) -> u8 {
-        if form.digit == ABSENT {
-            self.numbers[Slot::Reg as usize]
-        } else {
-            form.digit
+    pub(crate) fn memory(&mut self, mem: &'a Mem, is_simple: bool) {
+        self.mem = Some(mem);
+        if !is_simple {
+            self.narrow |= address::is_narrow(mem);
+            self.rare |= rare::ADDRESS | if mem.symbolic.is_some() { rare::OPEN } else { 0 };
         }
     }
 
-    /// The register in ModRM.rm or in the opcode, where it is no memory.
+    /// The register in a place that a form has.
     #[inline(always)]
-    pub(crate) fn rm(&self) -> u8 {
-        self.numbers[Slot::Rm as usize] | self.numbers[Slot::Opcode as usize]
-    }
-
-    #[inline(always)]
-    pub(crate) fn vvvv(&self) -> u8 {
-        self.numbers[Slot::Vvvv as usize]
-    }
-
-    /// What is added to the opcode, or to the fixed byte behind it.
-    #[inline(always)]
-    pub(crate) fn opcode_low(&self) -> u8 {
-        self.numbers[Slot::Opcode as usize] & 7
-    }
-
-    /// An operand of a string instruction: only its segment and its address size are encoded.
-    #[cold]
-    fn string(&mut self, source: bool, mem: &'a Mem) {
-        if source || self.mem.is_none() {
-            self.mem = Some(mem);
-            self.segment = source;
-        }
+    pub(crate) fn at(&self, place: u8) -> u8 {
+        self.numbers[place as usize % 8]
     }
 }
 
 /// Writes everything but immediates. Returns whether there is a REX prefix.
+///
+/// `SIMPLE`: the form is not [`is::RARE`], there is nothing [`rare`] in the operands, and no decoration.
 #[inline(always)]
-pub(crate) fn put_head<const OPEN: bool>(
+pub(crate) fn put_head<const OPEN: bool, const SIMPLE: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
     with: &Decoration,
 ) -> Result<bool, Fault> {
-    let has_rex = prefix::put(out, form, parts, with)?;
-    if form.tail != NO_BYTE {
-        out.put(form.tail as u8 + parts.opcode_low());
-    } else if form.modrm {
-        match parts.mem {
-            Some(mem) => address::put(out, form, mem, parts)?,
-            None => out.put(0xc0 | (parts.reg(form) & 7) << 3 | parts.rm() & 7),
+    let reg = (parts.at(form.reg) | form.digit) & 7;
+    let address = match parts.mem {
+        Some(mem) if SIMPLE || form.modrm => address::address::<SIMPLE>(form, mem, reg, parts.narrow)?,
+        Some(_) => Address::NONE,
+        None => {
+            let rm = parts.at(form.rm);
+            Address {
+                bytes: u64::from(0xc0 | reg << 3 | rm & 7),
+                len: form.modrm.into(),
+                base: rm,
+                index: 0,
+                open: None,
+            }
         }
+    };
+    let has_rex = prefix::put::<OPEN, SIMPLE>(out, form, parts, &address, with)?;
+    if OPEN
+        && let Some((before, kind)) = address.open
+        && let Some(mem) = parts.mem
+    {
+        out.put_fixup(before, mem.symbolic, mem.disp, 4, kind);
     }
+    out.put(address.bytes, address.len);
     Ok(has_rex)
 }
 
-/// Writes the fixed last byte.
+/// Writes the last byte.
 #[inline(always)]
 pub(crate) fn put_last<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>) {
-    if form.is4 {
-        out.put(parts.numbers[Slot::Is4 as usize] << 4 | parts.low4);
+    if form.has_is4 {
+        out.put(u64::from(parts.at(form.is4) << 4 | parts.low4), 1);
     }
-    if form.last != NO_BYTE && !form.has(flag::DFV) {
-        out.put(form.last as u8);
+    if form.last != NO_BYTE && !form.has(is::DFV) {
+        out.put(form.last.into(), 1);
     }
 }
 
@@ -296,98 +267,202 @@ pub(crate) fn put_last<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, p
 /// Where no form takes these operands, or where the operands leave its size open.
 #[inline]
 pub fn encode(inst: &Inst) -> Result<Encoded, EncodeError> {
-    let (row, variant) = select(inst)?;
-    if inst.prefixes != Prefixes::NONE {
-        check_prefixes(row, inst)?;
+    let (numbers, mut parts) = look(inst.operands());
+    let chosen = if inst.hints == Hints::NONE {
+        choose(Key::of(inst, numbers))
+    } else {
+        select_hinted(inst, numbers)
+    };
+    let mut form = match chosen {
+        Ok(form) => form,
+        Err(selected) => return Err(refusal(selected, inst, numbers)),
+    };
+    if form.has(is::SWAP) {
+        form = prefer_short(form, inst.hints, &parts);
     }
-    let mut bytes = [0; CAPACITY];
-    let mut out = Out::<true>::new(&mut bytes);
-    let form = Form::new(row, variant);
-    put(&mut out, &form, row, inst.operands(), &inst.decoration()).map_err(|fault| fault.explain(inst.mnemonic))?;
-    let (len, fixup_count, fixups) = (out.len as u8, out.fixup_count as u8, out.fixups);
-    Ok(Encoded {
-        bytes,
-        len,
-        fixup_count,
-        fixups,
-    })
+    let mut encoded = Encoded {
+        bytes: [0; CAPACITY],
+        len: 0,
+        fixup_count: 0,
+        fixups: NO_FIXUPS,
+    };
+    let written = if inst.is_plain() && parts.rare & rare::OPEN == 0 {
+        put_closed(&mut encoded.bytes, form, inst.operands(), parts)
+    } else {
+        if inst.prefixes != Prefixes::NONE {
+            check_prefixes(Row::at(form.row), inst)?;
+        }
+        put_open(&mut encoded, form, inst.operands(), &mut parts, &inst.decoration())
+    };
+    match written {
+        Ok(len) => {
+            encoded.len = len as u8;
+            Ok(encoded)
+        }
+        Err(fault) => Err(fault.explain(inst.mnemonic)),
+    }
 }
 
-/// Writes one instruction of a form that takes its operands.
+/// Encodes an instruction without decorations. Returns how long it is; `None` if something is open in it.
 #[inline(always)]
-pub(crate) fn put<const OPEN: bool>(
+pub(crate) fn encode_closed(
+    bytes: &mut [u8; CAPACITY],
+    mnemonic: Mnemonic,
+    operands: &[Operand],
+) -> Result<Option<usize>, EncodeError> {
+    if operands.len() > 5 {
+        return Err(wrong_count(mnemonic, operands.len()));
+    }
+    let (numbers, parts) = look(operands);
+    if parts.rare & rare::OPEN != 0 {
+        return Ok(None);
+    }
+    let mut form = match choose(Key::plain(mnemonic, numbers)) {
+        Ok(form) => form,
+        Err(selected) => return Err(refusal(selected, &Inst::with(mnemonic, operands), numbers)),
+    };
+    if form.has(is::SWAP) {
+        form = prefer_short(form, Hints::NONE, &parts);
+    }
+    match put_closed(bytes, form, operands, parts) {
+        Ok(len) => Ok(Some(len)),
+        Err(fault) => Err(fault.explain(mnemonic)),
+    }
+}
+
+/// Writes an instruction without decorations in which nothing is open.
+#[inline(always)]
+fn put_closed<'a>(
+    bytes: &mut [u8; CAPACITY],
+    form: &Form,
+    operands: &'a [Operand],
+    parts: Parts<'a>,
+) -> Result<usize, Fault> {
+    if parts.rare != 0 || form.has(is::RARE) {
+        return put_rare(bytes, form, operands, parts);
+    }
+    let mut out = Out::<false>::new(bytes);
+    put_head::<false, true>(&mut out, form, &parts, &Decoration::NONE)?;
+    let Trailer { operand, size } = form.trailers[0];
+    if size != 0
+        && let Some(Operand::Imm(imm)) = operands.get(operand as usize)
+    {
+        out.put(imm.value as u64, size);
+    }
+    Ok(out.len)
+}
+
+#[inline(never)]
+fn put_rare<'a>(
+    bytes: &mut [u8; CAPACITY],
+    form: &Form,
+    operands: &'a [Operand],
+    mut parts: Parts<'a>,
+) -> Result<usize, Fault> {
+    let mut out = Out::<false>::new(bytes);
+    put(&mut out, form, operands, &mut parts, &Decoration::NONE)?;
+    Ok(out.len)
+}
+
+/// Writes any instruction, with its open places.
+#[inline(never)]
+fn put_open<'a>(
+    encoded: &mut Encoded,
+    form: &Form,
+    operands: &'a [Operand],
+    parts: &mut Parts<'a>,
+    with: &Decoration,
+) -> Result<usize, Fault> {
+    let mut out = Out::<true>::new(&mut encoded.bytes);
+    let has_rex = put(&mut out, form, operands, parts, with)?;
+    finish_fixups(&mut out, form, has_rex);
+    let len = out.len;
+    (encoded.fixups, encoded.fixup_count) = (out.fixups, out.fixup_count as u8);
+    // What is behind the instruction is nobody's, and what is open is zero.
+    Ok(len)
+}
+
+/// Writes one instruction of a form that takes its operands. Returns whether there is a REX prefix.
+#[inline(always)]
+fn put<'a, const OPEN: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
-    row: &Row,
-    operands: &[Operand],
+    operands: &'a [Operand],
+    parts: &mut Parts<'a>,
     with: &Decoration,
-) -> Result<(), Fault> {
-    let mut parts = Parts::new();
-    for (index, operand) in operands.iter().enumerate() {
-        let slot = form.slots[index];
+) -> Result<bool, Fault> {
+    if form.has(is::PARTICULAR) {
+        look_closely(Row::at(form.row), operands, parts)?;
+    }
+    let has_rex = put_head::<OPEN, false>(out, form, parts, with)?;
+    if form.trailers[0].size != 0 {
+        put_trailer(out, form, 0, operands);
+        if form.trailers[1].size != 0 {
+            put_trailer(out, form, 1, operands);
+        }
+    }
+    put_last(out, form, parts);
+    if out.len > LONGEST {
+        return Err(Fault::TooLong(out.len));
+    }
+    Ok(has_rex)
+}
+
+/// What some rows ask of their operands besides their classes.
+#[cold]
+#[inline(never)]
+fn look_closely<'a>(row: &Row, operands: &'a [Operand], parts: &mut Parts<'a>) -> Result<(), Fault> {
+    let mut string = false;
+    for (class, operand) in row.ops.iter().zip(operands) {
         match operand {
-            Operand::Reg(reg) => parts.register(form, slot, *reg),
-            Operand::Mem(mem) => {
-                parts.narrow |= address::is_narrow(mem);
-                if slot == Slot::Implied {
-                    let letter = row.ops[index].letter();
-                    check_string_operand(letter, mem)?;
-                    parts.string(letter == b's', mem);
-                } else {
+            // Of string operands only the segment of `ds:[rsi]` and the address size are encoded.
+            Operand::Mem(mem) if class.slot() == Slot::Implied => {
+                let source = class.letter() == b's';
+                check_string_operand(class.letter(), mem)?;
+                if source || !string {
                     parts.mem = Some(mem);
+                    parts.segment = source;
                 }
+                string = true;
             }
-            Operand::Imm(imm) if form.is4 && slot == Slot::Imm && form.sizes[index] == 0 => {
-                parts.low4 = imm.value as u8 & 15;
-            }
+            Operand::Imm(imm) if class.is_4_bits() => parts.low4 = imm.value as u8 & 15,
             _ => {}
         }
     }
-    if form.has(flag::DISTINCT | flag::ADDRESS_REG | flag::ADDR64 | flag::NO_RIP) {
-        parts.narrow |= check_operands(form, operands, parts.mem)?;
-    }
-    let has_rex = put_head(out, form, &parts, with)?;
-    if form.immediate {
-        for (index, operand) in operands.iter().enumerate() {
-            put_immediate(out, form, index, operand);
-        }
-    }
-    put_last(out, form, &parts);
-    if OPEN && out.fixup_count != 0 {
-        finish_fixups(out, form, has_rex);
-    }
-    if out.len > LONGEST {
-        return Err(Fault::TooLong(out.len));
+    if row.flags & (flag::DISTINCT | flag::ADDRESS_REG | flag::ADDR64 | flag::NO_RIP) != 0 {
+        parts.narrow |= check_operands(row, operands, parts.mem)?;
     }
     Ok(())
 }
 
 /// Immediates, branch targets and absolute addresses.
 #[inline(always)]
-fn put_immediate<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, index: usize, operand: &Operand) {
-    let size = form.sizes[index];
-    let (value, symbolic, kind) = match (form.slots[index], operand) {
-        (Slot::Imm, Operand::Imm(imm)) if size != 0 => {
-            let signed = form.signed && size == 4;
-            let kind = if signed {
+fn put_trailer<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, which: usize, operands: &[Operand]) {
+    let trailer = form.trailers[which];
+    let size = trailer.size;
+    let (value, symbolic, kind) = match operands.get(trailer.operand as usize) {
+        Some(Operand::Imm(imm)) => {
+            let kind = if form.signed && size == 4 {
                 FixupKind::AbsoluteSigned
             } else {
                 FixupKind::Absolute
             };
             (imm.value, imm.symbolic, kind)
         }
-        (Slot::Rel, Operand::Target(target)) => {
+        Some(Operand::Target(target)) => {
             // An absolute target is open too: nobody knows yet where the instruction is.
-            out.put_fixup(target.symbolic, target.value, size, FixupKind::Branch);
+            out.put_fixup(0, target.symbolic, target.value, size, FixupKind::Branch);
+            out.put(0, size);
             return;
         }
-        (Slot::Moffs, Operand::Mem(mem)) => (mem.disp, mem.symbolic, FixupKind::Absolute),
+        Some(Operand::Mem(mem)) => (mem.disp, mem.symbolic, FixupKind::Absolute),
         _ => return,
     };
-    if symbolic.is_some() {
-        out.put_fixup(symbolic, value, size, kind);
+    if OPEN && symbolic.is_some() {
+        out.put_fixup(0, symbolic, value, size, kind);
+        out.put(0, size);
     } else {
-        out.put_value(value, size);
+        out.put(value as u64, size);
     }
 }
 
@@ -402,8 +477,9 @@ fn finish_fixups<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, has_rex
 
 /// The instructions of psABI B.2: `mov`, `test`, the eight binary operations, indirect `call` and `jmp`.
 fn relaxable(form: &Form, has_rex: bool) -> u8 {
-    let load = form.opcode == 0x8b || form.opcode == 0x85 || form.opcode & !0x38 == 0x03;
-    let branch = form.opcode == 0xff && matches!(form.digit, 2 | 4);
+    let opcode = form.opcode();
+    let load = opcode == 0x8b || opcode == 0x85 || opcode & !0x38 == 0x03;
+    let branch = opcode == 0xff && matches!(form.digit, 2 | 4);
     match form.space == Space::Legacy && form.map == 0 && (load || branch) {
         false => 0,
         true if has_rex => 2,
@@ -425,17 +501,16 @@ fn check_string_operand(letter: u8, mem: &Mem) -> Result<(), Fault> {
     Err(Fault::NotAllowed("this address: a string operand is [rsi] or es:[rdi]"))
 }
 
-/// What some rows ask of their operands besides their classes. Returns whether the address size is 32 bits.
-#[cold]
-fn check_operands(form: &Form, operands: &[Operand], mem: Option<&Mem>) -> Result<bool, Fault> {
+/// Returns whether the address size is 32 bits.
+fn check_operands(row: &Row, operands: &[Operand], mem: Option<&Mem>) -> Result<bool, Fault> {
     if let Some(mem) = mem {
-        address::check(form, mem)?;
+        address::check(row, mem)?;
     }
-    if form.has(flag::DISTINCT) && form.space != Space::Vex {
+    if row.flags & flag::DISTINCT != 0 && row.space != Space::Vex {
         check_distinct(operands)?;
     }
     // The register operand of `enqcmd` and `movdir64b` is an address of the memory operand's kind.
-    let (true, [Operand::Reg(reg), Operand::Mem(mem), ..]) = (form.has(flag::ADDRESS_REG), operands) else {
+    let (true, [Operand::Reg(reg), Operand::Mem(mem), ..]) = (row.flags & flag::ADDRESS_REG != 0, operands) else {
         return Ok(false);
     };
     let narrow = reg.class == RegClass::R32;

@@ -1,24 +1,75 @@
-//! A row with its size settled: everything that the bytes of an instruction depend on except its operands.
+//! Forms: everything that the bytes of an instruction depend on except its operands.
 
 use crate::class::Slot;
 use crate::row::{ABSENT, Axis, L_BY_VARIANT, NO_BYTE, Row, Space, W_BY_VARIANT, flag};
 
-/// What the encoder works from. Small, and made in a constant where the operands' types are known.
+/// What is true of a form, one bit each.
+pub(crate) mod is {
+    macro_rules! bits {
+        ($($(#[$doc:meta])* $name:ident)*) => { bits!(@ 0; $($(#[$doc])* $name)*); };
+        (@ $bit:expr; $(#[$doc:meta])* $name:ident $($rest:tt)*) => {
+            $(#[$doc])*
+            pub(crate) const $name: u16 = 1 << ($bit);
+            bits!(@ $bit + 1; $($rest)*);
+        };
+        (@ $bit:expr;) => {};
+    }
+    bits! {
+        /// It asks more of its operands than their classes: [`crate::encode`] looks at the row.
+        PARTICULAR
+        /// 9B stands before it, or 67.
+        LED
+        /// REX2 always.
+        REX2
+        /// The address needs a SIB byte.
+        SIB
+        /// Between registers, the row behind it may be shorter.
+        SWAP
+        /// The last byte of the EVEX prefix is that of APX: no vector length, no mask.
+        APX
+        /// There is a new data destination, or zero upper; no flags are set; there are default flags.
+        ND
+        NF_SET
+        DFV
+        /// A branch that relaxation makes as long as it has to be.
+        RELAX
+        /// There is more to it than to most; what is not rare is encoded along a shorter path.
+        RARE
+    }
+}
+
+/// A place for operands that the form does not have.
+pub(crate) const NOWHERE: u8 = 7;
+
+/// An operand that is written behind the opcode and the address: an immediate, a branch target, an absolute address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trailer {
+    /// Which operand.
+    pub(crate) operand: u8,
+    /// Bytes; 0 where there is none.
+    pub(crate) size: u8,
+}
+
+/// What the encoder works from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
-    pub(crate) flags: u64,
-    /// Where each operand goes.
-    pub(crate) slots: [Slot; 5],
-    /// Bytes of the operand where it is an immediate, an address or a branch target; 0 for the immediate of 4 bits.
-    pub(crate) sizes: [u8; 5],
-    /// ModRM.reg where it is part of the opcode, else [`ABSENT`].
+    /// The row that it is of.
+    pub(crate) row: u16,
+    pub(crate) variant: u8,
+    is: u16,
+    /// Which operand is in ModRM.reg, in ModRM.rm or the low bits of the opcode, in VEX.vvvv, in the high bits of the
+    /// last byte.
+    pub(crate) reg: u8,
+    pub(crate) rm: u8,
+    pub(crate) vvvv: u8,
+    pub(crate) is4: u8,
+    /// ModRM.reg where it is part of the opcode, else 0.
     pub(crate) digit: u8,
     pub(crate) space: Space,
     pub(crate) map: u8,
     pub(crate) pp: u8,
-    pub(crate) opcode: u8,
-    /// REX.W, VEX.W, EVEX.W.
-    pub(crate) w: bool,
+    /// REX.W, VEX.W, EVEX.W, as it is in REX.
+    pub(crate) rex_w: u8,
     /// VEX.L, EVEX.L'L.
     pub(crate) l: u8,
     /// 66 for the operand size, or as part of the opcode.
@@ -26,68 +77,70 @@ pub(crate) struct Form {
     /// Legacy prefixes that the form has always, the first one lowest, and how many.
     pub(crate) lead: u16,
     pub(crate) lead_len: u8,
-    /// Legacy opcode with its map, the first byte lowest, and how many bytes.
+    /// The opcode and a fixed byte behind it, with the map where that is not in a prefix; the first byte lowest.
     pub(crate) code: u32,
     pub(crate) code_len: u8,
+    /// Which bits of a register's number are added to the last byte of that, and how far up this is.
+    pub(crate) low_mask: u8,
+    pub(crate) low_shift: u8,
     /// Whether there is a ModRM byte made of operands.
     pub(crate) modrm: bool,
     /// Whether ModRM.rm is a vector register where it is no memory; its fifth bit is X.
     pub(crate) vector_rm: bool,
-    /// Whether an operand may be an 8-bit register.
-    pub(crate) bytes: bool,
-    /// Whether one register is in both fields of ModRM.
-    pub(crate) doubled: bool,
     /// Whether the last byte has a register, or an immediate of 4 bits.
-    pub(crate) is4: bool,
-    /// Whether there are immediates, branch targets or absolute addresses.
-    pub(crate) immediate: bool,
-    /// Whether the 32-bit immediate is sign-extended.
+    pub(crate) has_is4: bool,
+    /// Whether a 32-bit immediate is sign-extended.
     pub(crate) signed: bool,
-    pub(crate) tail: u16,
+    pub(crate) trailers: [Trailer; 2],
+    /// A fixed last byte, or [`NO_BYTE`].
     pub(crate) last: u16,
-    /// N of disp8*N, without and with broadcast.
+    /// N of disp8*N as a power of two, without and with broadcast.
     pub(crate) unit: u8,
     pub(crate) broadcast_unit: u8,
 }
 
 impl Form {
     /// The row in one of its variants.
-    pub(crate) const fn new(row: &Row, variant: usize) -> Self {
+    pub(crate) const fn new(index: u16, variant: u8) -> Self {
+        let row = Row::at(index);
         let operand_size = matches!(row.axis, Axis::Operand);
         let mut form = Self {
-            flags: row.flags,
-            slots: [Slot::Implied; 5],
-            sizes: [0; 5],
-            digit: row.digit,
+            row: index,
+            variant,
+            is: 0,
+            reg: NOWHERE,
+            rm: NOWHERE,
+            vvvv: NOWHERE,
+            is4: NOWHERE,
+            digit: if row.digit == ABSENT { 0 } else { row.digit },
             space: row.space,
             map: row.map,
             pp: row.pp,
-            opcode: row.opcode,
-            w: match row.w {
-                W_BY_VARIANT => operand_size && variant == 2 && row.flags & (flag::DEFAULT64 | flag::IGNORE_W) == 0,
-                w => w == 1,
+            rex_w: match row.w {
+                W_BY_VARIANT if !operand_size || row.flags & (flag::DEFAULT64 | flag::IGNORE_W) != 0 => 0,
+                W_BY_VARIANT => (variant == 2) as u8 * 8,
+                w => w * 8,
             },
             l: match row.l {
-                L_BY_VARIANT if matches!(row.axis, Axis::Vector) => variant as u8,
+                L_BY_VARIANT if matches!(row.axis, Axis::Vector) => variant,
                 L_BY_VARIANT => 0,
                 l => l,
             },
             data16: false,
             lead: 0,
             lead_len: 0,
-            code: 0,
-            code_len: 0,
+            code: row.opcode as u32,
+            code_len: 1,
+            low_mask: 0,
+            low_shift: 0,
             modrm: row.digit != ABSENT,
             vector_rm: false,
-            bytes: false,
-            doubled: false,
-            is4: false,
-            immediate: false,
+            has_is4: false,
             signed: operand_size && variant == 2,
-            tail: row.tail,
+            trailers: [Trailer { operand: 0, size: 0 }; 2],
             last: row.last,
-            unit: 1,
-            broadcast_unit: 1,
+            unit: 0,
+            broadcast_unit: 0,
         };
         let sized16 = operand_size && variant == 0;
         match row.space {
@@ -96,34 +149,78 @@ impl Form {
                 form.data16 = size_prefix || row.pp == 1 || row.flags & flag::DATA16 != 0;
                 form.settle_legacy();
             }
-            Space::Evex if sized16 && form.is_apx() => form.pp = 1,
+            Space::Evex if sized16 && is_apx(row) => form.pp = 1,
             _ => {}
         }
+        if row.tail != NO_BYTE {
+            form.code |= (row.tail as u32) << (8 * form.code_len);
+            form.code_len += 1;
+        }
+        form.low_shift = 8 * (form.code_len - 1);
+        form.place_operands(row, variant as usize);
+        form.modrm &= row.tail == NO_BYTE;
+        form.is |= traits(row);
+        if form.is_rare(row) {
+            form.is |= is::RARE;
+        }
+        form
+    }
+
+    /// Whether more than registers, one simple address and one immediate make the bytes.
+    const fn is_rare(&self, row: &Row) -> bool {
+        let mut rare = self.has_is4 || self.last != NO_BYTE || self.trailers[1].size != 0;
+        rare |= !matches!(row.space, Space::Legacy | Space::Vex);
+        rare |= self.has(is::PARTICULAR | is::LED | is::REX2 | is::SIB | is::DFV);
+        let mut i = 0;
+        while i < row.len as usize {
+            rare |= matches!(row.ops[i].slot(), Slot::Rel | Slot::Moffs);
+            i += 1;
+        }
+        rare
+    }
+
+    const fn place_operands(&mut self, row: &Row, variant: usize) {
         let mut i = 0;
         while i < row.len as usize {
             let class = row.ops[i];
-            form.slots[i] = class.slot();
-            form.sizes[i] = class.encoded_bytes(variant);
-            form.vector_rm |= matches!(class.letter(), b'W' | b'U');
-            form.bytes |= matches!(class.size(), b"b") || class.is_accumulator();
-            form.doubled |= matches!(form.slots[i], Slot::RegAndRm);
-            form.is4 |= matches!(form.slots[i], Slot::Is4) || matches!((class.letter(), class.size()), (b'I', b"4"));
-            form.immediate |= form.sizes[i] != 0;
-            form.modrm |= matches!(form.slots[i], Slot::Reg | Slot::Rm | Slot::RegAndRm);
+            let at = i as u8;
+            match class.slot() {
+                Slot::Implied if class.memory_bytes(0) != 0 || class.letter() == b's' || class.letter() == b'd' => {
+                    self.is |= is::PARTICULAR;
+                }
+                Slot::Implied | Slot::Imm | Slot::Rel | Slot::Moffs => {}
+                Slot::Reg => self.reg = at,
+                Slot::Rm => self.rm = at,
+                Slot::Vvvv => self.vvvv = at,
+                Slot::Opcode => (self.rm, self.low_mask) = (at, 7),
+                Slot::Is4 => self.is4 = at,
+                Slot::RegAndRm => (self.reg, self.rm) = (at, at),
+            }
+            self.modrm |= matches!(class.slot(), Slot::Reg | Slot::Rm | Slot::RegAndRm);
+            self.has_is4 |= matches!(class.slot(), Slot::Is4);
+            if class.is_4_bits() {
+                self.has_is4 = true;
+                self.is |= is::PARTICULAR;
+            }
+            let size = class.encoded_bytes(variant);
+            if size != 0 {
+                let second = self.trailers[0].size != 0;
+                self.trailers[second as usize] = Trailer { operand: at, size };
+            }
+            self.vector_rm |= matches!(class.letter(), b'W' | b'U');
             if matches!(row.space, Space::Evex) && row.map != 4 && class.memory_bytes(variant) != 0 {
-                form.unit = if row.disp_n == 0 {
+                let unit = if row.disp_n == 0 {
                     class.memory_bytes(variant)
                 } else {
                     row.disp_n
                 };
+                self.unit = unit.trailing_zeros() as u8;
             }
             if class.broadcast_bytes() != 0 {
-                form.broadcast_unit = class.broadcast_bytes();
+                self.broadcast_unit = class.broadcast_bytes().trailing_zeros() as u8;
             }
             i += 1;
         }
-        form.modrm &= row.tail == NO_BYTE;
-        form
     }
 
     /// Prefixes and opcode as they are where nothing else is said.
@@ -137,22 +234,57 @@ impl Form {
             self.lead |= repeat << (8 * self.lead_len);
             self.lead_len += 1;
         }
-        let opcode = self.opcode as u32;
         (self.code, self.code_len) = match self.map {
-            0 => (opcode, 1),
-            1 => (0x0f | opcode << 8, 2),
-            2 => (0x380f | opcode << 16, 3),
-            _ => (0x3a0f | opcode << 16, 3),
+            0 => (self.code, 1),
+            1 => (0x0f | self.code << 8, 2),
+            2 => (0x380f | self.code << 16, 3),
+            _ => (0x3a0f | self.code << 16, 3),
         };
     }
 
-    /// Whether the last byte of the EVEX prefix is that of APX: no vector length, no mask.
-    pub(crate) const fn is_apx(&self) -> bool {
-        self.map == 4 || self.flags & (flag::NF | flag::NDD) != 0
+    #[inline(always)]
+    pub(crate) const fn has(&self, bits: u16) -> bool {
+        self.is & bits != 0
     }
 
+    /// VEX.W, EVEX.W.
     #[inline(always)]
-    pub(crate) const fn has(&self, flag: u64) -> bool {
-        self.flags & flag != 0
+    pub(crate) const fn w(&self) -> bool {
+        self.rex_w != 0
     }
+
+    /// The opcode without its map, and with the lowest register.
+    pub(crate) const fn opcode(&self) -> u8 {
+        Row::at(self.row).opcode
+    }
+}
+
+const fn is_apx(row: &Row) -> bool {
+    row.map == 4 || row.flags & (flag::NF | flag::NDD) != 0
+}
+
+const fn traits(row: &Row) -> u16 {
+    let of = [
+        (
+            flag::DISTINCT | flag::ADDRESS_REG | flag::ADDR64 | flag::NO_RIP,
+            is::PARTICULAR,
+        ),
+        (flag::FWAIT | flag::ADDR32, is::LED),
+        (flag::REX2, is::REX2),
+        (flag::SIB, is::SIB),
+        (flag::SWAP, is::SWAP),
+        (flag::NDD | flag::ZU, is::ND),
+        (flag::NF_SET, is::NF_SET),
+        (flag::DFV, is::DFV),
+        (flag::RELAX, is::RELAX),
+    ];
+    let mut bits = if is_apx(row) { is::APX } else { 0 };
+    let mut i = 0;
+    while i < of.len() {
+        if row.flags & of[i].0 != 0 {
+            bits |= of[i].1;
+        }
+        i += 1;
+    }
+    bits
 }

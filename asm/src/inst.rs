@@ -175,8 +175,16 @@ impl Inst {
 
     /// The operands, destination first.
     #[must_use]
+    #[inline]
     pub fn operands(&self) -> &[Operand] {
         &self.operands[..self.len as usize]
+    }
+
+    /// Whether the bytes depend on nothing but mnemonic, operands, suffix and dialect.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        let words = self.prefixes.0 | self.hints.0;
+        words | u16::from(self.mask | self.rounding as u8 | self.default_flags | u8::from(self.zeroing)) == 0
     }
 
     /// Everything besides mnemonic and operands.

@@ -80,8 +80,10 @@ mod form;
 mod inst;
 mod instructions;
 mod jumps;
+mod key;
 mod layout;
 mod nop;
+mod notation;
 mod operand;
 mod prefix;
 pub mod reg;
@@ -92,6 +94,7 @@ mod rows;
 mod section;
 mod select;
 mod symbol;
+mod table;
 mod tail;
 #[cfg(feature = "std")]
 mod text;

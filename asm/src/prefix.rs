@@ -1,12 +1,11 @@
 //! Prefixes and opcode (SDM 2.1 to 2.3, 2.7; APX specification 3.1).
 
-use crate::address::segment_prefix;
+use crate::address::{Address, segment_prefix};
 use crate::encode::{Fault, Out, Parts};
-use crate::form::Form;
+use crate::form::{Form, is};
 use crate::inst::{Hints, Prefixes, Rounding};
-use crate::operand::Mem;
-use crate::reg::RegClass;
-use crate::row::{ABSENT, NO_BYTE, Space, flag};
+use crate::key::rare;
+use crate::row::{Row, Space, flag};
 
 /// Everything that can be said of an instruction besides its operands.
 #[derive(Clone, Copy, Debug)]
@@ -33,91 +32,94 @@ impl Decoration {
 /// Everything up to and with the opcode, in GNU as's order: 9B, segment, 67, 66, F2 or F3, F0, REX.
 /// Returns whether there is a REX prefix.
 #[inline(always)]
-pub(crate) fn put<const OPEN: bool>(
+pub(crate) fn put<const OPEN: bool, const SIMPLE: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
+    address: &Address,
     with: &Decoration,
 ) -> Result<bool, Fault> {
-    if form.has(flag::FWAIT) || with.prefixes.has(Prefixes::FWAIT) {
-        out.put(0x9b);
+    if SIMPLE {
+        return match form.space {
+            Space::Legacy => legacy::<OPEN, true>(out, form, parts, address, Prefixes::NONE),
+            _ => {
+                vex(out, form, parts, address, Hints::NONE);
+                Ok(false)
+            }
+        };
     }
-    let narrow = form.has(flag::ADDR32) || parts.narrow || with.prefixes.has(Prefixes::ADDR32);
+    let led = if form.has(is::LED) { Row::at(form.row).flags } else { 0 };
+    if led & flag::FWAIT != 0 || with.prefixes.has(Prefixes::FWAIT) {
+        out.put(0x9b, 1);
+    }
     if let Some(mem) = parts.mem
         && let Some(prefix) = segment_prefix(mem).filter(|_| parts.segment)
     {
-        out.put(prefix);
+        out.put(prefix.into(), 1);
     }
     if with.prefixes.has(Prefixes::NOTRACK) {
-        out.put(0x3e);
+        out.put(0x3e, 1);
     }
-    if narrow {
-        out.put(0x67);
+    if led & flag::ADDR32 != 0 || parts.narrow || with.prefixes.has(Prefixes::ADDR32) {
+        out.put(0x67, 1);
     }
     match form.space {
-        Space::Legacy => legacy(out, form, parts, with.prefixes),
+        Space::Legacy => legacy::<OPEN, false>(out, form, parts, address, with.prefixes),
         Space::Vex | Space::Xop => {
-            vex(out, form, parts, with.hints);
+            vex(out, form, parts, address, with.hints);
             Ok(false)
         }
-        Space::Evex => evex(out, form, parts, with).map(|()| false),
+        Space::Evex => evex(out, form, parts, address, with).map(|()| false),
     }
 }
 
-/// The number of base (or ModRM.rm, or the register in the opcode) and that of the index.
+/// The opcode and the fixed byte behind it, with a register's number in the last of them.
 #[inline(always)]
-fn extended(parts: &Parts<'_>) -> (u8, u8) {
-    match parts.mem {
-        Some(Mem { base, index, .. }) => {
-            let base = base.filter(|r| r.class != RegClass::Rip).map_or(0, |r| r.num);
-            let index = index.filter(|r| r.class != RegClass::NoIndex).map_or(0, |r| r.num);
-            (base, index)
-        }
-        None => (parts.rm(), 0),
-    }
+fn code(form: &Form, address: &Address) -> u64 {
+    (form.code + (u32::from(address.base & form.low_mask) << form.low_shift)).into()
 }
 
 #[inline(always)]
-fn reg(form: &Form, parts: &Parts<'_>) -> u8 {
-    if form.digit == ABSENT { parts.reg(form) } else { 0 }
-}
-
-#[inline(always)]
-fn opcode(form: &Form, parts: &Parts<'_>) -> u8 {
-    form.opcode + if form.tail == NO_BYTE { parts.opcode_low() } else { 0 }
-}
-
-#[inline(always)]
-fn legacy<const OPEN: bool>(
+fn legacy<const OPEN: bool, const SIMPLE: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
+    address: &Address,
     prefixes: Prefixes,
 ) -> Result<bool, Fault> {
-    if prefixes != Prefixes::NONE {
-        stated(out, form, prefixes);
-    } else if form.lead_len != 0 {
-        out.put_word(form.lead.into(), form.lead_len);
-    }
-    let (b, x) = extended(parts);
-    let r = reg(form, parts);
-    let w = form.w || prefixes.has(Prefixes::REX64);
-    let rex = u8::from(w) << 3 | (r >> 3 & 1) << 2 | (x >> 3 & 1) << 1 | b >> 3 & 1;
-    let wide = (r | x | b) & 16 != 0 || form.has(flag::REX2) || prefixes.has(Prefixes::REX2);
-    let needed = rex != 0 || parts.low_byte || prefixes.has(Prefixes::REX);
-    if parts.high_byte && (needed || wide) {
-        return Err(Fault::HighByte);
-    }
-    let low = u32::from(if form.tail == NO_BYTE { parts.opcode_low() } else { 0 });
-    if wide {
-        out.put(0xd5);
-        out.put(u8::from(form.map == 1) << 7 | (r >> 4) << 6 | (x >> 4) << 5 | (b >> 4) << 4 | rex);
-        out.put(form.opcode + low as u8);
-    } else {
-        if needed {
-            out.put(0x40 | rex);
+    let (r, x, b) = (parts.at(form.reg), address.index, address.base);
+    let w = form.rex_w | if prefixes.has(Prefixes::REX64) { 8 } else { 0 };
+    let rex = w | (r & 8) >> 1 | (x & 8) >> 2 | (b & 8) >> 3;
+    let needed = rex != 0 || (!SIMPLE && (parts.rare & rare::LOW_BYTE != 0 || prefixes.has(Prefixes::REX)));
+    let code = code(form, address);
+    if !SIMPLE {
+        let wide = (r | x | b) & 16 != 0 || form.has(is::REX2) || prefixes.has(Prefixes::REX2);
+        if parts.rare & rare::HIGH_BYTE != 0 && (needed || wide) {
+            return Err(Fault::HighByte);
         }
-        out.put_word(form.code + (low << (8 * (form.code_len - 1))), form.code_len);
+        if prefixes != Prefixes::NONE {
+            stated(out, form, prefixes);
+        } else {
+            out.put(form.lead.into(), form.lead_len);
+        }
+        if wide {
+            let second = u8::from(form.map == 1) << 7 | (r >> 4) << 6 | (x >> 4) << 5 | (b >> 4) << 4 | rex;
+            out.put(0xd5 | u64::from(second) << 8, 2);
+            // The map is in the prefix, and there are two.
+            let map_len = u8::from(form.map == 1);
+            out.put(code >> (8 * map_len), form.code_len - map_len);
+            return Ok(needed);
+        }
+    }
+    let rex_len = u8::from(needed);
+    let rex = if needed { u64::from(0x40 | rex) } else { 0 };
+    let code = rex | code << (8 * rex_len);
+    let code_len = form.code_len + rex_len;
+    if SIMPLE {
+        let lead = u64::from(form.lead);
+        out.put(lead | code << (8 * form.lead_len), form.lead_len + code_len);
+    } else {
+        out.put(code, code_len);
     }
     Ok(needed)
 }
@@ -125,35 +127,41 @@ fn legacy<const OPEN: bool>(
 /// Prefixes with those that the source wrote: 66, F2 or F3, F0.
 fn stated<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, prefixes: Prefixes) {
     if form.data16 || prefixes.has(Prefixes::DATA16) {
-        out.put(0x66);
+        out.put(0x66, 1);
     }
     if form.pp == 3 || prefixes.has(Prefixes::REPNE) || prefixes.has(Prefixes::XACQUIRE) {
-        out.put(0xf2);
+        out.put(0xf2, 1);
     }
     if form.pp == 2 || prefixes.has(Prefixes::REP) || prefixes.has(Prefixes::XRELEASE) {
-        out.put(0xf3);
+        out.put(0xf3, 1);
     }
     if prefixes.has(Prefixes::LOCK) {
-        out.put(0xf0);
+        out.put(0xf0, 1);
     }
 }
 
+/// Bytes, the first one lowest.
 #[inline(always)]
-fn vex<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>, hints: Hints) {
-    let (b, x) = extended(parts);
-    let r = reg(form, parts);
+fn word<const N: usize>(bytes: [u8; N]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+#[inline(always)]
+fn vex<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>, address: &Address, hints: Hints) {
+    let (r, x, b) = (parts.at(form.reg), address.index, address.base);
     let inverted = |bit: u8| u8::from(bit & 8 == 0);
-    let tail = (!parts.vvvv() & 15) << 3 | (form.l & 1) << 2 | form.pp;
-    let short = form.space == Space::Vex && form.map == 1 && !form.w && (x | b) & 8 == 0 && !hints.has(Hints::VEX3);
+    let tail = (!parts.at(form.vvvv) & 15) << 3 | (form.l & 1) << 2 | form.pp;
+    let is_vex = form.space == Space::Vex;
+    let short = is_vex && form.map == 1 && !form.w() && (x | b) & 8 == 0 && !hints.has(Hints::VEX3);
+    let code = code(form, address);
     if short {
-        out.put(0xc5);
-        out.put(inverted(r) << 7 | tail);
+        out.put(word([0xc5, inverted(r) << 7 | tail]) | code << 16, 2 + form.code_len);
     } else {
-        out.put(if form.space == Space::Vex { 0xc4 } else { 0x8f });
-        out.put(inverted(r) << 7 | inverted(x) << 6 | inverted(b) << 5 | form.map);
-        out.put(u8::from(form.w) << 7 | tail);
+        let first = if is_vex { 0xc4 } else { 0x8f };
+        let second = inverted(r) << 7 | inverted(x) << 6 | inverted(b) << 5 | form.map;
+        let third = u8::from(form.w()) << 7 | tail;
+        out.put(word([first, second, third]) | code << 24, 3 + form.code_len);
     }
-    out.put(form.opcode);
 }
 
 #[inline(always)]
@@ -161,15 +169,15 @@ fn evex<const OPEN: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
+    address: &Address,
     with: &Decoration,
 ) -> Result<(), Fault> {
-    if parts.high_byte {
+    if parts.rare & rare::HIGH_BYTE != 0 {
         return Err(Fault::HighByte);
     }
-    let (b, mut x) = extended(parts);
-    let r = reg(form, parts);
+    let (r, mut x, b) = (parts.at(form.reg), address.index, address.base);
     let (mut b4, mut x4) = (0, 1);
-    let mut v4 = u8::from(parts.vvvv() & 16 == 0);
+    let mut v4 = u8::from(parts.at(form.vvvv) & 16 == 0);
     match parts.mem {
         Some(mem) => {
             // A vector index keeps its fifth bit in V', a general one in X4 (inverted), a general base in B4.
@@ -184,23 +192,20 @@ fn evex<const OPEN: bool>(
         None => b4 = b >> 4 & 1,
     }
     let inverted = |value: u8, bit: u8| u8::from(value & bit == 0);
-    out.put(0x62);
-    out.put(
-        inverted(r, 8) << 7 | inverted(x, 8) << 6 | inverted(b, 8) << 5 | inverted(r, 16) << 4 | b4 << 3 | form.map,
-    );
-    let vvvv = if form.has(flag::DFV) {
+    let second =
+        inverted(r, 8) << 7 | inverted(x, 8) << 6 | inverted(b, 8) << 5 | inverted(r, 16) << 4 | b4 << 3 | form.map;
+    let vvvv = if form.has(is::DFV) {
         with.default_flags
     } else {
-        !parts.vvvv() & 15
+        !parts.at(form.vvvv) & 15
     };
-    out.put(u8::from(form.w) << 7 | vvvv << 3 | x4 << 2 | form.pp);
-    if form.has(flag::DFV) {
+    let third = u8::from(form.w()) << 7 | vvvv << 3 | x4 << 2 | form.pp;
+    let fourth = if form.has(is::DFV) {
         // The condition stands in the low four bits; the row keeps it as its fixed last byte.
-        out.put(form.last as u8 & 15);
-    } else if form.is_apx() {
-        let new_destination = form.has(flag::NDD | flag::ZU);
-        let no_flags = form.has(flag::NF_SET) || with.hints.has(Hints::NF);
-        out.put(u8::from(new_destination) << 4 | v4 << 3 | u8::from(no_flags) << 2);
+        form.last as u8 & 15
+    } else if form.has(is::APX) {
+        let no_flags = form.has(is::NF_SET) || with.hints.has(Hints::NF);
+        u8::from(form.has(is::ND)) << 4 | v4 << 3 | u8::from(no_flags) << 2
     } else {
         // With a rounding, the length is 512 or scalar, and L'L is the rounding.
         let l = match with.rounding {
@@ -209,8 +214,9 @@ fn evex<const OPEN: bool>(
             mode => mode as u8 - 1,
         };
         let broadcast = parts.mem.is_some_and(|m| m.broadcast != 0) || with.rounding != Rounding::None;
-        out.put(u8::from(with.zeroing) << 7 | l << 5 | u8::from(broadcast) << 4 | v4 << 3 | with.mask);
-    }
-    out.put(opcode(form, parts));
+        u8::from(with.zeroing) << 7 | l << 5 | u8::from(broadcast) << 4 | v4 << 3 | with.mask
+    };
+    let code = code(form, address);
+    out.put(word([0x62, second, third, fourth]) | code << 32, 4 + form.code_len);
     Ok(())
 }

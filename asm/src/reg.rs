@@ -67,6 +67,20 @@ impl RegClass {
     ];
 }
 
+impl RegClass {
+    /// How many registers the class has.
+    pub(crate) const fn count(self) -> u8 {
+        match self {
+            Self::Seg => 6,
+            Self::Cr | Self::Dr => 16,
+            Self::High8 | Self::St | Self::Mm | Self::K | Self::Tmm => 8,
+            Self::Bnd => 4,
+            Self::Rip | Self::NoIndex => 2,
+            _ => 32,
+        }
+    }
+}
+
 /// A register: its class and its number as the instruction encodes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reg {
@@ -204,6 +218,7 @@ macro_rules! classes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub struct $type(pub(crate) u8);
         impl From<$type> for Reg {
+            #[inline]
             fn from(reg: $type) -> Self {
                 Reg::new(RegClass::$class, reg.0)
             }
@@ -212,12 +227,7 @@ macro_rules! classes {
             /// The register of this number, if the class has it.
             #[must_use]
             pub const fn new(num: u8) -> Option<Self> {
-                let count = match RegClass::$class {
-                    RegClass::Mm | RegClass::K | RegClass::St | RegClass::Tmm => 8,
-                    RegClass::Seg => 6,
-                    _ => 32,
-                };
-                if num < count { Some(Self(num)) } else { None }
+                if num < RegClass::$class.count() { Some(Self(num)) } else { None }
             }
         }
         $(

@@ -1,4 +1,4 @@
-//! The instruction table: its notation and how rows are found.
+//! The rows of the instruction table.
 //!
 //! A row is one instruction form in the SDM's notation and operand order:
 //!
@@ -9,11 +9,11 @@
 //! ```
 //!
 //! `{a,b|c}` in a mnemonic makes one form for each name; `n` in the encoding is the position in that list. The operand
-//! classes are those of [`crate::class`]. Rows are compiled into [`Row`]s when this crate is compiled, so a row that
-//! does not parse does not build.
+//! classes are those of [`crate::class`]. [`crate::notation`] reads rows when this crate is compiled, so a row that does
+//! not parse does not build.
 
 use crate::class::Class;
-use crate::rows::FAMILIES;
+use crate::table::TABLE;
 
 /// An instruction's name: the first row that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ pub(crate) mod flag {
     macro_rules! flags {
         ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
             flags!(@ 0; $($name)*);
-            pub(super) const NAMES: &[(&[u8], u64)] = &[$(($text.as_bytes(), $name)),*];
+            pub(crate) const NAMES: &[(&[u8], u64)] = &[$(($text.as_bytes(), $name)),*];
         };
         (@ $bit:expr; $name:ident $($rest:ident)*) => {
             pub(crate) const $name: u64 = 1 << ($bit);
@@ -158,536 +158,40 @@ pub(crate) struct Row {
     pub(crate) disp_n: u8,
     /// The line it came from, for messages.
     pub(crate) source: (u8, u16),
+    /// The form of its first variant; those of the others follow.
+    pub(crate) forms: u16,
 }
 
 /// [`Row::tail`] or [`Row::last`] is absent.
 pub(crate) const NO_BYTE: u16 = 0x100;
 
-const NAME_BYTES: usize = 24;
-type Name = [u8; NAME_BYTES];
-
-const fn find(text: &[u8], byte: u8, from: usize) -> usize {
-    let mut i = from;
-    while i < text.len() && text[i] != byte {
-        i += 1;
-    }
-    i
-}
-
-const fn slice(text: &[u8], from: usize, to: usize) -> &[u8] {
-    text.split_at(to).0.split_at(from).1
-}
-
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
-}
-
-const fn count_names(row: &[u8]) -> usize {
-    let end = find(row, b' ', 0);
-    let mut names = 1;
-    let mut i = 0;
-    while i < end {
-        if row[i] == b',' || row[i] == b'|' {
-            names += 1;
-        }
-        i += 1;
-    }
-    names
-}
-
-const ROW_COUNT: usize = {
-    let mut count = 0;
-    let mut f = 0;
-    while f < FAMILIES.len() {
-        let mut r = 0;
-        while r < FAMILIES[f].len() {
-            count += count_names(FAMILIES[f][r].as_bytes());
-            r += 1;
-        }
-        f += 1;
-    }
-    count
-};
-
-/// Reads the names of a mnemonic column one by one.
-struct NameList<'a> {
-    prefix: &'a [u8],
-    list: &'a [u8],
-    suffix: &'a [u8],
-    at: usize,
-    position: u8,
-}
-
-impl<'a> NameList<'a> {
-    const fn new(spec: &'a [u8]) -> Self {
-        let open = find(spec, b'{', 0);
-        if open == spec.len() {
-            return Self {
-                prefix: b"",
-                list: spec,
-                suffix: b"",
-                at: 0,
-                position: 0,
-            };
-        }
-        let close = find(spec, b'}', open);
-        Self {
-            prefix: slice(spec, 0, open),
-            list: slice(spec, open + 1, close),
-            suffix: slice(spec, close + 1, spec.len()),
-            at: 0,
-            position: 0,
-        }
-    }
-
-    /// The next name, its length, and its position among the comma-separated ones.
-    const fn next(&mut self) -> (Name, usize, u8) {
-        let mut name = [0; NAME_BYTES];
-        let mut len = 0;
-        while len < self.prefix.len() {
-            name[len] = self.prefix[len];
-            len += 1;
-        }
-        while self.at < self.list.len() && self.list[self.at] != b',' && self.list[self.at] != b'|' {
-            name[len] = self.list[self.at];
-            len += 1;
-            self.at += 1;
-        }
-        let mut i = 0;
-        while i < self.suffix.len() {
-            name[len] = self.suffix[i];
-            len += 1;
-            i += 1;
-        }
-        let position = self.position;
-        if self.at < self.list.len() && self.list[self.at] == b',' {
-            self.position += 1;
-        }
-        self.at += 1;
-        (name, len, position)
-    }
-}
-
-const fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
-/// `8B`, `90+n`, `98+10n`.
-const fn opcode_byte(token: &[u8], n: u8) -> Option<u8> {
-    if token.len() < 2 {
-        return None;
-    }
-    let (Some(high), Some(low)) = (hex_digit(token[0]), hex_digit(token[1])) else {
-        return None;
+impl Row {
+    /// No row yet.
+    pub(crate) const BLANK: Self = Self {
+        ops: [Class::NONE; 5],
+        flags: 0,
+        next: 0,
+        len: 0,
+        space: Space::Legacy,
+        map: 0,
+        pp: 0,
+        w: W_BY_VARIANT,
+        l: L_BY_VARIANT,
+        opcode: 0,
+        digit: ABSENT,
+        tail: NO_BYTE,
+        last: NO_BYTE,
+        axis: Axis::None,
+        variants: 1,
+        disp_n: 0,
+        source: (0, 0),
+        forms: 0,
     };
-    let base = high * 16 + low;
-    match slice(token, 2, token.len()) {
-        [] => Some(base),
-        b"+n" => Some(base + n),
-        b"+2n" => Some(base + 2 * n),
-        b"+8n" => Some(base + 8 * n),
-        b"+10n" => Some(base + 16 * n),
-        b"+18n" => Some(base + 24 * n),
-        _ => None,
-    }
-}
-
-const BLANK: Row = Row {
-    ops: [Class::NONE; 5],
-    flags: 0,
-    next: 0,
-    len: 0,
-    space: Space::Legacy,
-    map: 0,
-    pp: 0,
-    w: W_BY_VARIANT,
-    l: L_BY_VARIANT,
-    opcode: 0,
-    digit: ABSENT,
-    tail: NO_BYTE,
-    last: NO_BYTE,
-    axis: Axis::None,
-    variants: 1,
-    disp_n: 0,
-    source: (0, 0),
-};
-
-/// `VEX.128.66.0F38.W0`: everything between the dots.
-const fn set_vector_prefix(row: &mut Row, token: &[u8]) {
-    row.w = 0;
-    let mut from = 0;
-    while from < token.len() {
-        let to = find(token, b'.', from);
-        match slice(token, from, to) {
-            b"VEX" => row.space = Space::Vex,
-            b"EVEX" => row.space = Space::Evex,
-            b"XOP" => row.space = Space::Xop,
-            b"128" | b"L0" | b"LIG" => row.l = 0,
-            b"256" | b"L1" => row.l = 1,
-            b"512" | b"L2" => row.l = 2,
-            b"NP" => {}
-            b"66" => row.pp = 1,
-            b"F3" => row.pp = 2,
-            b"F2" => row.pp = 3,
-            b"0F" => row.map = 1,
-            b"0F38" => row.map = 2,
-            b"0F3A" => row.map = 3,
-            b"M4" => row.map = 4,
-            b"M5" => row.map = 5,
-            b"M6" => row.map = 6,
-            b"M7" => row.map = 7,
-            b"M8" => row.map = 8,
-            b"M9" => row.map = 9,
-            b"MA" => row.map = 10,
-            b"W0" | b"WIG" => row.w = 0,
-            b"W1" => row.w = 1,
-            b"Wv" => row.w = W_BY_VARIANT,
-            _ => panic!("an unknown part of a VEX, EVEX or XOP prefix"),
-        }
-        from = to + 1;
-    }
-}
-
-/// A word after the opcode bytes.
-const fn set_word(row: &mut Row, token: &[u8], n: u8) {
-    match token {
-        b"/r" => return,
-        [b'/', digit @ b'0'..=b'7'] => row.digit = *digit - b'0',
-        b"/n" => row.digit = n,
-        [b'/', digit @ b'0'..=b'7', b'+', b'n'] => row.digit = *digit - b'0' + n,
-        b"REX.W" => row.w = 1,
-        b"=n" => row.last = n as u16,
-        [b'=', hex @ ..] => match opcode_byte(hex, n) {
-            Some(byte) => row.last = byte as u16,
-            None => panic!("a bad fixed byte"),
-        },
-        b"n1" => row.disp_n = 1,
-        b"n2" => row.disp_n = 2,
-        b"n4" => row.disp_n = 4,
-        b"n8" => row.disp_n = 8,
-        b"n16" => row.disp_n = 16,
-        _ => {
-            let mut i = 0;
-            while i < flag::NAMES.len() && !same(flag::NAMES[i].0, token) {
-                i += 1;
-            }
-            if i == flag::NAMES.len() {
-                panic!("an unknown word in a row");
-            }
-            row.flags |= flag::NAMES[i].1;
-        }
-    }
-    if row.flags & flag::ZEROING != 0 {
-        row.flags |= flag::MASK;
-    }
-    if row.flags & flag::NEEDS_MASK != 0 {
-        row.flags |= flag::MASK;
-    }
-}
-
-/// Legacy opcode bytes: `66 0F 38 8B`, `9B D9`, `0F 01 C1`.
-const fn set_opcode(row: &mut Row, bytes: &[u8], len: usize) {
-    let mut i = 0;
-    if row.space as u8 == Space::Legacy as u8 {
-        if len > i + 1 && bytes[i] == 0x9b {
-            row.flags |= flag::FWAIT;
-            i += 1;
-        }
-        if len > i + 1 && (bytes[i] == 0x66 || bytes[i] == 0xf3 || bytes[i] == 0xf2) {
-            row.pp = match bytes[i] {
-                0x66 => 1,
-                0xf3 => 2,
-                _ => 3,
-            };
-            i += 1;
-        }
-        if row.pp == 1 && bytes[i] == 0xf2 {
-            row.flags |= flag::DATA16;
-            row.pp = 3;
-            i += 1;
-        }
-        if len > i + 1 && bytes[i] == 0x0f {
-            row.map = 1;
-            i += 1;
-            if len > i + 1 && (bytes[i] == 0x38 || bytes[i] == 0x3a) {
-                row.map = if bytes[i] == 0x38 { 2 } else { 3 };
-                i += 1;
-            }
-        }
-    }
-    assert!(i < len, "a row without an opcode");
-    row.opcode = bytes[i];
-    if i + 1 < len {
-        row.tail = bytes[i + 1] as u16;
-        assert!(i + 2 == len, "a row with too many opcode bytes");
-    }
-}
-
-/// What the sizes of the operands say about the variants.
-const fn set_variants(row: &mut Row) {
-    let mut i = 0;
-    let mut byte_operand = false;
-    while i < row.len as usize {
-        let class = row.ops[i];
-        let letter = class.letter();
-        let general = matches!(
-            letter,
-            b'E' | b'G' | b'R' | b'M' | b'B' | b'Z' | b'g' | b's' | b'd' | b'O'
-        );
-        match class.size() {
-            b"v" | b"p" | b"m" => {
-                row.axis = Axis::Operand;
-                row.variants = 7;
-            }
-            b"y" | b"jb" | b"jw" if general => {
-                row.axis = Axis::Operand;
-                row.variants = 6;
-            }
-            b"z" | b"s" if letter == b'I' && matches!(row.axis, Axis::None) => {
-                row.axis = Axis::Operand;
-                row.variants = 7;
-            }
-            b"x" | b"h" | b"f" | b"e" | b"xd" | b"xq" | b"hq" => {
-                row.axis = Axis::Vector;
-                row.variants = if row.space as u8 == Space::Evex as u8 { 7 } else { 3 };
-            }
-            b"b" if general => byte_operand = true,
-            _ => {}
-        }
-        byte_operand |= class.is_al();
-        if class.is_sized_accumulator() && matches!(row.axis, Axis::None) {
-            row.axis = Axis::Operand;
-            row.variants = 7;
-        }
-        i += 1;
-    }
-    let limits = [
-        (flag::L01, 3),
-        (flag::L12, 6),
-        (flag::L2, 4),
-        (flag::L0, 1),
-        (flag::NO16, 6),
-        (flag::ONLY64, 4),
-        (flag::NO64, 3),
-        (flag::DEFAULT64, 5),
-    ];
-    i = 0;
-    while i < limits.len() {
-        if row.flags & limits[i].0 != 0 && !matches!(row.axis, Axis::None) {
-            row.variants &= limits[i].1;
-        }
-        i += 1;
-    }
-    if byte_operand && row.flags & (flag::SFX | flag::NO_SFX) == 0 && matches!(row.axis, Axis::None) {
-        row.flags |= flag::SFX_B;
-    }
-}
-
-const fn compile(text: &[u8], n: u8) -> Row {
-    let mut row = BLANK;
-    let mut from = find(text, b' ', 0);
-    let colon = find(text, b':', 0);
-    // Operands, separated by commas, between the mnemonic and the colon.
-    while from < colon {
-        while from < colon && (text[from] == b' ' || text[from] == b',') {
-            from += 1;
-        }
-        let mut to = from;
-        while to < colon && text[to] != b' ' && text[to] != b',' {
-            to += 1;
-        }
-        if to > from {
-            row.ops[row.len as usize] = Class::parse(slice(text, from, to));
-            row.len += 1;
-        }
-        from = to;
-    }
-    let mut bytes = [0; 6];
-    let mut count = 0;
-    from = colon + 1;
-    while from < text.len() {
-        let to = find(text, b' ', from);
-        let token = slice(text, from, to);
-        if token.len() > 4 && token[0] != b'=' && find(token, b'.', 0) < token.len() && !same(token, b"REX.W") {
-            set_vector_prefix(&mut row, token);
-        } else if let Some(byte) = opcode_byte(token, n) {
-            bytes[count] = byte;
-            count += 1;
-        } else if !token.is_empty() {
-            set_word(&mut row, token, n);
-        }
-        from = to + 1;
-    }
-    set_opcode(&mut row, &bytes, count);
-    set_variants(&mut row);
-    row
-}
-
-const fn hash(name: &[u8]) -> usize {
-    let mut value: u32 = 0x811c_9dc5;
-    let mut i = 0;
-    while i < name.len() {
-        value = (value ^ name[i] as u32).wrapping_mul(0x0100_0193);
-        i += 1;
-    }
-    (value ^ value >> 15) as usize & (SLOT_COUNT - 1)
-}
-
-const SLOT_COUNT: usize = 16384;
-
-struct Table {
-    rows: [Row; ROW_COUNT],
-    names: [Name; ROW_COUNT],
-    name_lens: [u8; ROW_COUNT],
-    /// First row of each mnemonic by hash, row plus one; 0 is free.
-    slots: [u16; SLOT_COUNT],
-    /// First row of the mnemonic that a row belongs to.
-    first: [u16; ROW_COUNT],
-}
-
-const fn trimmed(name: &Name) -> &[u8] {
-    slice(name, 0, find(name, 0, 0))
-}
-
-const fn slot_for(slots: &[u16; SLOT_COUNT], names: &[Name; ROW_COUNT], name: &[u8]) -> usize {
-    let mut slot = hash(name);
-    while slots[slot] != 0 && !same(trimmed(&names[slots[slot] as usize - 1]), name) {
-        slot = (slot + 1) & (SLOT_COUNT - 1);
-    }
-    slot
-}
-
-static TABLE: Table = {
-    let mut table = Table {
-        rows: [BLANK; ROW_COUNT],
-        names: [[0; NAME_BYTES]; ROW_COUNT],
-        name_lens: [0; ROW_COUNT],
-        slots: [0; SLOT_COUNT],
-        first: [0; ROW_COUNT],
-    };
-    // The last row so far of the mnemonic whose first row is the index.
-    let mut last = [0u16; ROW_COUNT];
-    let mut index = 0;
-    let mut family = 0;
-    while family < FAMILIES.len() {
-        let mut r = 0;
-        while r < FAMILIES[family].len() {
-            let text = FAMILIES[family][r].as_bytes();
-            let spec = slice(text, 0, find(text, b' ', 0));
-            let names = count_names(text);
-            // Whatever depends on a name's position does so linearly.
-            let (zeroth, first) = (compile(text, 0), if names > 1 { compile(text, 1) } else { BLANK });
-            let mut list = NameList::new(spec);
-            let mut nth = 0;
-            while nth < names {
-                let (name, name_len, n) = list.next();
-                table.names[index] = name;
-                table.name_lens[index] = name_len as u8;
-                table.rows[index] = if n == 0 { zeroth } else { zeroth.stepped(&first, n) };
-                table.rows[index].source = (family as u8, r as u16);
-                let slot = slot_for(&table.slots, &table.names, slice(&name, 0, name_len));
-                if table.slots[slot] == 0 {
-                    table.slots[slot] = index as u16 + 1;
-                    table.first[index] = index as u16;
-                } else {
-                    let first = table.slots[slot] - 1;
-                    table.first[index] = first;
-                    table.rows[last[first as usize] as usize].next = index as u16;
-                }
-                last[table.first[index] as usize] = index as u16;
-                index += 1;
-                nth += 1;
-            }
-            r += 1;
-        }
-        family += 1;
-    }
-    table
-};
-
-impl Mnemonic {
-    /// The mnemonic of this name, in lower case and without an AT&T size suffix.
-    #[must_use]
-    #[inline]
-    pub fn named(name: &[u8]) -> Option<Self> {
-        let mut slot = hash(name);
-        loop {
-            let entry = TABLE.slots[slot];
-            if entry == 0 {
-                return None;
-            }
-            let index = entry as usize - 1;
-            if &TABLE.names[index][..TABLE.name_lens[index] as usize] == name {
-                return Some(Self(entry - 1));
-            }
-            slot = (slot + 1) & (SLOT_COUNT - 1);
-        }
-    }
-
-    /// The mnemonic of this name, looked up when the caller is compiled.
-    ///
-    /// # Panics
-    /// When there is none, which in a constant is a compile error.
-    #[must_use]
-    pub const fn constant(name: &str) -> Self {
-        let slot = slot_for(&TABLE.slots, &TABLE.names, name.as_bytes());
-        assert!(TABLE.slots[slot] != 0, "no such mnemonic");
-        Self(TABLE.slots[slot] - 1)
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        let index = self.0 as usize;
-        core::str::from_utf8(&TABLE.names[index][..TABLE.name_lens[index] as usize]).unwrap_or("?")
-    }
-
-    /// All mnemonics, in the order of the table.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..ROW_COUNT as u16)
-            .filter(|&i| TABLE.first[i as usize] == i)
-            .map(Self)
-    }
-
-    #[inline]
-    pub(crate) const fn row(self) -> &'static Row {
-        Row::at(self.0)
-    }
-
-    /// The forms of this mnemonic, in the order in which they are tried.
-    pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
-        let mut next = Some(self.row());
-        core::iter::from_fn(move || {
-            let row = next?;
-            next = row.following();
-            Some(row)
-        })
-    }
-
-    /// Whether this is a direct branch or a call.
-    #[must_use]
-    pub fn is_branch(self) -> bool {
-        self.row().flags & flag::BRANCH != 0
-    }
 }
 
 impl Row {
     /// The row at position `n` of a list, from those at 0 and 1.
-    const fn stepped(&self, first: &Self, n: u8) -> Self {
+    pub(crate) const fn stepped(&self, first: &Self, n: u8) -> Self {
         let n16 = n as u16;
         Self {
             opcode: self
@@ -710,6 +214,11 @@ impl Row {
     #[inline]
     pub(crate) const fn at(index: u16) -> &'static Self {
         &TABLE.rows[index as usize]
+    }
+
+    /// The number of its form in one of its variants, in [`crate::table::FORMS`].
+    pub(crate) const fn form(&self, variant: u8) -> u16 {
+        self.forms + (self.variants & ((1 << variant) - 1)).count_ones() as u16
     }
 
     #[inline]
@@ -739,12 +248,19 @@ impl Row {
     /// Whether the row is one of the APX family.
     #[cfg(test)]
     pub(crate) fn is_apx(&self) -> bool {
-        self.source.0 as usize == FAMILIES.len() - 1
+        self.source.0 as usize == crate::rows::FAMILIES.len() - 1
+    }
+
+    /// Whether the row is one of the AVX10.2 family.
+    #[cfg(test)]
+    pub(crate) fn is_avx10(&self) -> bool {
+        self.source.0 as usize == crate::rows::FAMILIES.len() - 2
     }
 
     /// All names of the line that this row came from.
     #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = alloc::string::String> {
+        use crate::notation::{NameList, count_names, find, slice};
         let text = self.text().as_bytes();
         let mut list = NameList::new(slice(text, 0, find(text, b' ', 0)));
         (0..count_names(text)).map(move |_| {
@@ -756,6 +272,6 @@ impl Row {
     /// The line of the table that this row came from.
     #[cfg(test)]
     pub(crate) fn text(&self) -> &'static str {
-        FAMILIES[self.source.0 as usize][self.source.1 as usize]
+        crate::rows::FAMILIES[self.source.0 as usize][self.source.1 as usize]
     }
 }

@@ -4,18 +4,22 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::EncodeError;
+use crate::choices::find;
 use crate::class::{Class, Slot, kind};
-use crate::inst::{Hints, Inst, Prefixes, Rounding, Syntax};
+use crate::encode::Parts;
+use crate::form::Form;
+use crate::inst::{Hints, Inst, Prefixes, Rounding};
+use crate::key::Key;
 use crate::operand::Operand;
 use crate::row::{Axis, Mnemonic, Row, Space, flag};
+use crate::table::FORMS;
 
 /// A broadcast whose count the source left to the instruction (`DWORD BCST`).
 pub(crate) const ANY_COUNT: u8 = 0xff;
 
 /// What rows are chosen by: everything about an instruction that is not just a number.
 ///
-/// It is small and comparable, so that a choice can be remembered, and its makers are constant functions, so that it can
-/// be made where code is compiled.
+/// [`Key`] is the same in one word. The types of operands make one where code is compiled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     /// What each operand can stand for.
@@ -32,8 +36,10 @@ pub(crate) mod seen {
     /// There is a memory operand; it does not say its size.
     pub(crate) const MEMORY: u64 = 1 << 9;
     pub(crate) const UNSIZED: u64 = 1 << 10;
+    /// Where `{1toN}` is.
+    pub(crate) const BROADCAST_SHIFT: u32 = 24;
 }
-use seen::{HIGH_GENERAL, HIGH_VECTOR, MEMORY, UNSIZED};
+use seen::{BROADCAST_SHIFT, HIGH_GENERAL, HIGH_VECTOR, MEMORY, UNSIZED};
 
 const LEN: u64 = 7;
 const ROUNDING_SHIFT: u32 = 3;
@@ -42,7 +48,6 @@ const MASKED: u64 = 1 << 11;
 const ZEROED: u64 = 1 << 12;
 const MEMORY_FIRST: u64 = 1 << 13;
 const SUFFIX_SHIFT: u32 = 16;
-const BROADCAST_SHIFT: u32 = 24;
 const HINTS_SHIFT: u32 = 32;
 const MNEMONIC_SHIFT: u32 = 48;
 /// Anything that not every row takes.
@@ -56,58 +61,27 @@ impl Wanted {
         Self { signatures, rest }
     }
 
-    /// The mnemonic with these operands, in Intel syntax without decorations.
-    #[inline(always)]
-    pub(crate) fn of_operands(mnemonic: Mnemonic, operands: &[Operand]) -> Self {
-        let mut wanted = Self::plain(mnemonic, [0; 5], operands.len(), 0);
-        for (operand, signature) in operands.iter().zip(&mut wanted.signatures) {
-            *signature = operand.signature();
-            wanted.rest |= operand.seen();
-            if let Operand::Mem(mem) = operand {
-                wanted.rest |= (mem.broadcast as u64) << BROADCAST_SHIFT;
-            }
+    /// What a key and hints stand for.
+    pub(crate) fn of(key: Key, hints: Hints) -> Self {
+        let mut wanted = Self::plain(key.mnemonic(), [0; 5], key.operands().count(), 0);
+        for (operand, signature) in key.operands().zip(&mut wanted.signatures) {
+            *signature = operand.signature;
+            wanted.rest |= operand.seen;
         }
-        if let Some(Operand::Mem(_)) = operands.first() {
+        if key.operands().next().is_some_and(|first| first.seen & MEMORY != 0) {
             wanted.rest |= MEMORY_FIRST;
         }
-        wanted
-    }
-
-    #[inline(always)]
-    fn of(inst: &Inst) -> Self {
-        let mut wanted = Self::of_operands(inst.mnemonic, inst.operands());
-        wanted.rest |= (inst.hints.0 as u64) << HINTS_SHIFT
-            | (inst.suffix as u64) << SUFFIX_SHIFT
-            | (inst.rounding as u64) << ROUNDING_SHIFT;
+        wanted.rest |= (hints.0 as u64) << HINTS_SHIFT
+            | (key.suffix() as u64) << SUFFIX_SHIFT
+            | (key.rounding() as u64) << ROUNDING_SHIFT;
         for (set, bit) in [
-            (inst.mask != 0, MASKED),
-            (inst.zeroing, ZEROED),
-            (matches!(inst.syntax, Syntax::Att), ATT),
+            (key.is_masked(), MASKED),
+            (key.is_zeroed(), ZEROED),
+            (key.is_att(), ATT),
         ] {
             wanted.rest |= if set { bit } else { 0 };
         }
         wanted
-    }
-
-    /// What nobody wants.
-    pub(crate) const NOTHING: Self = Self {
-        signatures: [0; 5],
-        rest: u64::MAX,
-    };
-
-    #[inline(always)]
-    pub(crate) fn hash(&self) -> usize {
-        let [a, b, c, ..] = self.signatures;
-        let mixed = self.rest ^ a.rotate_left(13) ^ b.rotate_left(27) ^ c.rotate_left(41);
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
-    }
-
-    /// Whether both want the same. Compared as one, which a call of `memcmp` is slower than.
-    #[inline(always)]
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        let [a, b, c, d, e] = self.signatures;
-        let [f, g, h, i, j] = other.signatures;
-        (self.rest ^ other.rest) | (a ^ f) | (b ^ g) | (c ^ h) | (d ^ i) | (e ^ j) == 0
     }
 
     const fn has(&self, bits: u64) -> bool {
@@ -192,33 +166,25 @@ pub(crate) const fn search(wanted: &Wanted) -> Selected {
     }
 }
 
-/// The row and variant for an instruction.
-#[inline]
-pub(crate) fn select(inst: &Inst) -> Result<(&'static Row, usize), EncodeError> {
-    let wanted = Wanted::of(inst);
-    match search(&wanted) {
-        Selected::Row(index, variant) => {
-            let row = Row::at(index);
-            if inst.hints.has(Hints::LOAD) || inst.hints.has(Hints::STORE) {
-                return Ok((hinted(row, variant, inst, &wanted), variant.into()));
-            }
-            if row.flags & flag::SWAP != 0 && !inst.hints.has(Hints::VEX3) {
-                return Ok((prefer_short(row, inst.operands()), variant.into()));
-            }
-            Ok((row, variant.into()))
-        }
-        selected => Err(refusal(selected, inst, &wanted)),
+/// The form of an instruction with encoding hints.
+#[cold]
+pub(crate) fn select_hinted(inst: &Inst, numbers: u64) -> Result<&'static Form, Selected> {
+    let wanted = Wanted::of(Key::of(inst, numbers), inst.hints);
+    let form = &FORMS[find(&wanted)? as usize];
+    if inst.hints.has(Hints::LOAD) || inst.hints.has(Hints::STORE) {
+        return Ok(hinted(form, inst, &wanted));
     }
+    Ok(form)
 }
 
 /// Why there is no row.
 #[cold]
-pub(crate) fn refusal(selected: Selected, inst: &Inst, wanted: &Wanted) -> EncodeError {
+pub(crate) fn refusal(selected: Selected, inst: &Inst, numbers: u64) -> EncodeError {
     match selected {
         Selected::Ambiguous => EncodeError::AmbiguousSize {
             mnemonic: inst.mnemonic.name(),
         },
-        _ => mismatch(inst, wanted),
+        _ => mismatch(inst, &Wanted::of(Key::of(inst, numbers), inst.hints)),
     }
 }
 
@@ -396,31 +362,34 @@ const fn default_variant(row: &Row, wanted: &Wanted, variants: u8) -> Option<u8>
 }
 
 /// A vector move between registers has a load and a store form; the one that needs no third VEX byte is taken.
-pub(crate) fn prefer_short(row: &'static Row, operands: &[Operand]) -> &'static Row {
-    let [Operand::Reg(reg), .., Operand::Reg(rm)] = operands else {
-        return row;
-    };
-    match row.following() {
-        Some(store) if reg.num < 8 && (8..16).contains(&rm.num) => store,
-        _ => row,
+#[inline]
+pub(crate) fn prefer_short(form: &'static Form, hints: Hints, parts: &Parts<'_>) -> &'static Form {
+    let asked = [Hints::LOAD, Hints::STORE, Hints::VEX3]
+        .iter()
+        .any(|&hint| hints.has(hint));
+    let shorter = parts.mem.is_none() && parts.at(form.reg) < 8 && (8..16).contains(&parts.at(form.rm));
+    match Row::at(form.row).following() {
+        Some(store) if shorter && !asked => &FORMS[store.form(form.variant) as usize],
+        _ => form,
     }
 }
 
 /// `{load}` wants the form whose first operand is ModRM.reg, `{store}` the one where it is ModRM.rm.
-fn hinted(row: &'static Row, variant: u8, inst: &Inst, wanted: &Wanted) -> &'static Row {
+fn hinted(form: &'static Form, inst: &Inst, wanted: &Wanted) -> &'static Form {
     let slot = if inst.hints.has(Hints::LOAD) {
         Slot::Reg
     } else {
         Slot::Rm
     };
+    let row = Row::at(form.row);
     let right = |row: &Row| row.len == 0 || row.ops[0].slot() == slot;
     if right(row) || !inst.operands().iter().all(|op| matches!(op, Operand::Reg(_))) {
-        return row;
+        return form;
     }
     inst.mnemonic
         .rows()
-        .find(|other| right(other) && other.space == row.space && fitting(other, wanted) & 1 << variant != 0)
-        .unwrap_or(row)
+        .find(|other| right(other) && other.space == row.space && fitting(other, wanted) >> form.variant & 1 != 0)
+        .map_or(form, |other| &FORMS[other.form(form.variant) as usize])
 }
 
 /// Why no row matched, with the forms that exist.
@@ -429,14 +398,7 @@ fn mismatch(inst: &Inst, wanted: &Wanted) -> EncodeError {
     let mnemonic = inst.mnemonic.name();
     let count = inst.len;
     if !inst.mnemonic.rows().any(|row| row.len == count) {
-        let mut counts: Vec<u8> = inst.mnemonic.rows().map(|row| row.len).collect();
-        counts.sort_unstable();
-        counts.dedup();
-        return EncodeError::OperandCount {
-            mnemonic,
-            given: count.into(),
-            accepted: counts,
-        };
+        return wrong_count(inst.mnemonic, count.into());
     }
     let bare = wanted.bare();
     if inst.mnemonic.rows().any(|row| fitting(row, &bare) != 0) {
@@ -456,6 +418,19 @@ fn mismatch(inst: &Inst, wanted: &Wanted) -> EncodeError {
     EncodeError::NoForm {
         mnemonic,
         candidates: candidates(inst),
+    }
+}
+
+/// The mnemonic never takes so many operands.
+#[cold]
+pub(crate) fn wrong_count(mnemonic: Mnemonic, given: usize) -> EncodeError {
+    let mut accepted: Vec<u8> = mnemonic.rows().map(|row| row.len).collect();
+    accepted.sort_unstable();
+    accepted.dedup();
+    EncodeError::OperandCount {
+        mnemonic: mnemonic.name(),
+        given,
+        accepted,
     }
 }
 

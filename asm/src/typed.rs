@@ -480,7 +480,7 @@ impl<const M: u16, A: Typed, B: Typed, C: Typed, D: Typed, E: Typed> Plan<M, A, 
     const fn form(high: usize, tier: usize) -> Form {
         let row = Self::ROWS[high][tier];
         let row = if row == NO_ROW { 0 } else { row };
-        Form::new(Row::at((row >> 2) as u16), (row & 3) as usize)
+        Form::new((row >> 2) as u16, (row & 3) as u8)
     }
 
     /// The sizes of the immediate matter.
@@ -589,8 +589,8 @@ fn one<
         macro_rules! place {
             ($($operand:ident $type:ident)*) => {$(
                 match $type::KIND.what {
-                    What::Register | What::Vector => parts.register(form, form.slots[index], $operand.register()),
-                    What::Memory => parts.mem = Some(&memories[index]),
+                    What::Register | What::Vector => parts.register(index, $operand.register()),
+                    What::Memory => parts.memory(&memories[index], false),
                     _ => {}
                 }
                 index += 1;
@@ -598,13 +598,13 @@ fn one<
         }
         place!(a A b B c C d D);
         if matches!(E::KIND.what, What::Register | What::Vector) {
-            parts.register(form, form.slots[index], e.register());
+            parts.register(index, e.register());
         }
-        encode::put_head(&mut out, form, &parts, &Decoration::NONE)?;
+        encode::put_head::<false, false>(&mut out, form, &parts, &Decoration::NONE)?;
         let values = [a.value(), b.value(), c.value(), d.value(), e.value()];
-        for (index, value) in values.into_iter().enumerate() {
-            if matches!(form.slots[index], Slot::Imm) && form.sizes[index] != 0 {
-                out.put_value(value, form.sizes[index]);
+        for trailer in form.trailers {
+            if trailer.size != 0 {
+                out.put(values[trailer.operand as usize] as u64, trailer.size);
             }
         }
         encode::put_last(&mut out, form, &parts);

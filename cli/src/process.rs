@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use restub_process::{
-    Consistency, Error, Event, Options, PatchReport, PlanReport, RevertReport, Status, SymbolFile, Which,
+    Consistency, Error, Event, Exposed, Options, PatchReport, PlanReport, RevertReport, Status, SymbolFile, Which,
 };
 use serde::Serialize;
 
@@ -55,6 +55,7 @@ struct Plan {
     build_id: String,
     already_applied: bool,
     functions: Vec<Function>,
+    replaces: Vec<String>,
     kept_variables: Vec<String>,
     new_symbols: Vec<String>,
     bytes: u64,
@@ -231,6 +232,7 @@ pub(crate) fn revert(arguments: &RevertArguments) -> anyhow::Result<ExitCode> {
         (more, _) => anyhow::bail!("{} patches are named; give one, or --all", more.len()),
     };
     let options = Options {
+        exposed: exposed(arguments.free_exposed),
         kill_at_step: arguments.kill_at_step,
         ..Options::default()
     };
@@ -313,6 +315,10 @@ fn write_symbols(folder: &Path, files: &[SymbolFile]) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn exposed(free: bool) -> Exposed {
+    if free { Exposed::Free } else { Exposed::Keep }
+}
+
 fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {
     Options {
         name: files.name.clone(),
@@ -322,6 +328,9 @@ fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {
         },
         timeout: Duration::try_from_secs_f64(files.timeout).unwrap_or_default(),
         allow: files.allow.clone(),
+        constructors: files.constructors,
+        replace: files.replace,
+        exposed: exposed(files.free_exposed),
         kill_at_step,
     }
 }
@@ -374,6 +383,7 @@ fn plan_json(report: &PlanReport) -> Plan {
         build_id: report.build_id.clone(),
         already_applied: report.already_applied.is_some(),
         functions: functions.collect(),
+        replaces: report.replaces.clone(),
         kept_variables: report.kept_variables.clone(),
         new_symbols: report.new_symbols.clone(),
         bytes: report.bytes,
@@ -407,6 +417,7 @@ fn plan_text(report: &PlanReport) -> String {
             function.address, function.size, function.name, function.new_address, function.new_size
         );
     }
+    list(&mut text, "takes the place of", &report.replaces);
     list(&mut text, "variables that stay", &report.kept_variables);
     list(&mut text, "new in the process", &report.new_symbols);
     let _ = writeln!(

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
 use crate::process::targets::TargetArguments;
@@ -86,12 +87,27 @@ pub(crate) struct PatchFiles {
     /// How many seconds to wait for threads that are in the way
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     pub(crate) timeout: f64,
-    /// Apply the patch in spite of refusals with this code
-    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    /// Apply the patch in spite of refusals with this code (repeatable)
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = allowable())]
     pub(crate) allow: Vec<String>,
+    /// Let the first call of a function of the patch run the patch's constructors
+    #[arg(long)]
+    pub(crate) constructors: bool,
+    /// Take the place of all patches that are applied; functions that this one has not become what they were
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Also free reverted patches whose addresses the program could have stored: promise that it has not
+    #[arg(long)]
+    pub(crate) free_exposed: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The codes that can be allowed, each with what it means.
+fn allowable() -> PossibleValuesParser {
+    let codes = restub_process::CODES.iter().filter(|code| code.can_be_allowed);
+    PossibleValuesParser::new(codes.map(|code| PossibleValue::new(code.name).help(code.meaning)))
 }
 
 /// What has to hold of the threads.
@@ -144,6 +160,9 @@ pub(crate) struct RevertArguments {
     /// Revert all patches
     #[arg(long)]
     pub(crate) all: bool,
+    /// Also free reverted patches whose addresses the program could have stored: promise that it has not
+    #[arg(long)]
+    pub(crate) free_exposed: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

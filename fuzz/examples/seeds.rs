@@ -1,8 +1,10 @@
 //! Writes the seeds that generated input starts from: `cargo run --example seeds`, in `fuzz/`.
 
 use std::path::Path;
+use std::process::Command;
 
 use restub::loader::fuzzing::{Case, entropy, write_archive};
+use restub_process::fuzzing::{plan_input, records_after};
 
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
@@ -54,5 +56,63 @@ fn main() -> std::io::Result<()> {
                 dec %ecx\n    jne 1b\n    ret\n    .cfi_endproc\n    .size f, .-f\n    .data\nx:  .quad f+8, 1f-.\n1:\n";
     write("asm_text", "att".into(), text.as_bytes())?;
     let text = ".intel_syntax noprefix\n.macro m a\n mov rax, \\a\n.endm\n m [rdi+rcx*4+8]\n.rept 3\n nop\n.endr\n.if 1\n vaddps zmm1{k1}{z}, zmm2, zmm3\n.endif\n";
-    write("asm_text", "intel".into(), text.as_bytes())
+    write("asm_text", "intel".into(), text.as_bytes())?;
+    const PROGRAM: [&str; 5] = [
+        "-nostdlib",
+        "-static",
+        "-Wl,-z,noseparate-code",
+        "-Wl,--build-id",
+        "-fcf-protection=none",
+    ];
+    let pie = compile(
+        "target.c",
+        &[
+            "-nostdlib",
+            "-static-pie",
+            "-fpie",
+            "-Wl,-z,noseparate-code",
+            "-Wl,--build-id",
+        ],
+    )?;
+    let fixed = compile(
+        "target.c",
+        &[
+            &PROGRAM[..],
+            &["-fno-pie", "-no-pie", "-fpatchable-function-entry=16,14"],
+        ]
+        .concat(),
+    )?;
+    let debug = compile("target.c", &[&PROGRAM[..], &["-fno-pie", "-no-pie", "-g"]].concat())?;
+    let patch = compile("patch.c", &["-c", "-fpie", "-g"])?;
+    let sections = compile(
+        "patch.c",
+        &["-c", "-fPIC", "-ftls-model=initial-exec", "-ffunction-sections"],
+    )?;
+    let targets = [
+        ("pie", pie, &patch, &sections),
+        ("fixed", fixed, &sections, &patch),
+        ("debug", debug, &patch, &sections),
+    ];
+    for (name, target, patch, other) in targets {
+        write("patch_plan", name.into(), &plan_input(&target, patch, &[]))?;
+        let records = records_after(&target, other).map_err(std::io::Error::other)?;
+        write(
+            "patch_plan",
+            format!("{name}-patched"),
+            &plan_input(&target, patch, &records),
+        )?;
+    }
+    Ok(())
+}
+
+fn compile(source: &str, flags: &[&str]) -> std::io::Result<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = folder.join("target/seed");
+    let mut gcc = Command::new("gcc");
+    gcc.current_dir(folder.join("examples"))
+        .args(["-O2", source, "-o"])
+        .arg(&output)
+        .args(flags);
+    assert!(gcc.status()?.success(), "{gcc:?}");
+    std::fs::read(output)
 }

@@ -1,7 +1,6 @@
-//! Carrying out a plan, taking patches back, and telling what is there.
+//! Carrying out a plan, and taking patches back.
 
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use restub_loader::Input;
 
@@ -10,40 +9,27 @@ use crate::error::{Error, Result};
 use crate::inject;
 use crate::plan::{self, EntryChange, Options, Plan, PlanReport, Planner};
 use crate::procfs::Procfs;
-use crate::ptrace;
 use crate::registry::{EventRecord, PatchRecord, Records, Registry, SlotRecord};
 use crate::report::{EntryState, PatchReport, RevertReport, now};
-use crate::safety::{Findings, Scanner, Watch};
+use crate::retired::Retired;
+use crate::safety::Watch;
 use crate::state::{self, State};
-use crate::threads::{Hold, StoppedThread};
+use crate::stopped::{Steps, Stopped};
+use crate::threads::Hold;
 
-/// How long all threads get to stop at the first attempt; twice that at the next one. Where processors are short, a
-/// thread that only waits for one stops late, and the others should not stand for it at once.
-const FIRST_LIMIT: Duration = Duration::from_millis(100);
-/// Pauses between attempts to find all threads elsewhere.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// Threads that may be started between the list of them and the stop, without an allocation.
-const SLACK: usize = 256;
-
-/// Counts what was done, and for tests ends this process at one of the steps.
-struct Steps {
-    count: u64,
-    kill_at: Option<u64>,
-}
-
-impl Steps {
-    fn step(&mut self) {
-        self.count += 1;
-        if self.kill_at == Some(self.count) {
-            ptrace::die();
-        }
-    }
-}
-
-/// Runs something in a thread of its own. Tracing ends with the thread that traces, whatever it leaves behind.
-fn in_own_thread<R: Send>(function: impl FnOnce() -> R + Send) -> R {
-    std::thread::scope(|scope| match scope.spawn(function).join() {
+/// Takes hold of a process and does something to it, in a thread of its own: tracing ends with the thread that traces,
+/// whatever it leaves behind.
+fn with_hold<R: Send>(
+    pid: i32,
+    options: &Options,
+    operation: impl FnOnce(&mut Hold<'_>, &mut Steps) -> Result<R> + Send,
+) -> Result<R> {
+    let run = || {
+        let procfs = state::open(pid)?;
+        let mut hold = Hold::take(&procfs)?;
+        operation(&mut hold, &mut Steps::new(options.kill_at_step))
+    };
+    std::thread::scope(|scope| match scope.spawn(run).join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     })
@@ -56,7 +42,7 @@ fn in_own_thread<R: Send>(function: impl FnOnce() -> R + Send) -> R {
 pub fn plan(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PlanReport> {
     let procfs = state::open(pid)?;
     let state = State::read(&procfs)?;
-    if let Some(report) = already_applied(&state, inputs) {
+    if let Some(report) = already_applied(&state, inputs, options) {
         return Ok(report);
     }
     let mut report = Planner::new(&state, options).plan(inputs)?.report;
@@ -69,15 +55,9 @@ pub fn plan(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PlanRep
 /// # Errors
 /// With the reason; the process is as it was then.
 pub fn patch(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PatchReport> {
-    in_own_thread(|| {
-        let procfs = state::open(pid)?;
-        let mut hold = Hold::take(&procfs)?;
-        let mut steps = Steps {
-            count: 0,
-            kill_at: options.kill_at_step,
-        };
-        let state = State::read(&procfs)?;
-        if let Some(plan) = already_applied(&state, inputs) {
+    with_hold(pid, options, |hold, steps| {
+        let state = State::read(hold.procfs)?;
+        if let Some(plan) = already_applied(&state, inputs, options) {
             return Ok(PatchReport {
                 plan,
                 stop: None,
@@ -86,16 +66,19 @@ pub fn patch(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PatchR
             });
         }
         let plan = Planner::new(&state, options).plan(inputs)?;
-        prepare(&mut hold, &state, &plan, &mut steps)?;
-        switch(&mut hold, &state, plan, options.timeout, &mut steps)
+        prepare(hold, &state, &plan, steps)?;
+        switch(hold, &state, plan, options, steps)
     })
 }
 
-/// The report on a patch of the same contents that is applied.
-fn already_applied(state: &State<'_>, inputs: &[Input<'_>]) -> Option<PlanReport> {
+/// The report on a patch of the same contents that is applied; with `replace`, and is the only one.
+fn already_applied(state: &State<'_>, inputs: &[Input<'_>], options: &Options) -> Option<PlanReport> {
     let hash = plan::hash(inputs);
     let registry = &state.records.registry;
     let patch = registry.live().find(|patch| patch.hash == hash)?;
+    if options.replace && registry.live().count() > 1 {
+        return None;
+    }
     let slot = patch
         .functions
         .first()
@@ -108,6 +91,7 @@ fn already_applied(state: &State<'_>, inputs: &[Input<'_>]) -> Option<PlanReport
         build_id: slot.map_or_else(String::new, |slot| slot.build_id.clone()),
         already_applied: Some(patch.name.clone()),
         functions: Vec::new(),
+        replaces: Vec::new(),
         kept_variables: Vec::new(),
         new_symbols: Vec::new(),
         bytes: patch.segments.iter().map(|(_, bytes)| bytes).sum(),
@@ -146,7 +130,7 @@ fn prepare(hold: &mut Hold<'_>, state: &State<'_>, plan: &Plan, steps: &mut Step
     }
     if !records.is_empty() {
         steps.step();
-        procfs.write(plan.arena.table(), &(first + records.len() as u64).to_le_bytes())?;
+        procfs.write(plan.arena.table(), &plan.applied.unwind_entries.to_le_bytes())?;
         steps.step();
     }
     Ok(())
@@ -157,7 +141,7 @@ fn switch(
     hold: &mut Hold<'_>,
     state: &State<'_>,
     plan: Plan,
-    timeout: Duration,
+    options: &Options,
     steps: &mut Steps,
 ) -> Result<PatchReport> {
     let procfs = state.procfs;
@@ -166,41 +150,88 @@ fn switch(
     commit(procfs, &plan.arena, &prepared)?;
     steps.step();
     let mut registry = plan.applied.clone();
-    registry.note(event("patch", &plan.report, None));
-    let applied = prepared.stage(procfs, &plan.arena, registry)?;
-    steps.step();
+    for (name, hash, functions) in &plan.superseded {
+        registry.note(event("revert", name, hash, *functions));
+    }
+    registry.note(event(
+        "patch",
+        &plan.report.name,
+        &plan.report.hash,
+        plan.report.functions.len(),
+    ));
     let mut report = PatchReport {
         plan: plan.report.clone(),
         stop: None,
         attempts: 0,
         threads: 0,
     };
+    let change = Change {
+        arena: &plan.arena,
+        before: &plan.entries,
+        staged: prepared.stage(procfs, &plan.arena, registry)?,
+        after: &plan.restore,
+    };
+    steps.step();
     if !plan.report.needs_stop {
-        commit(procfs, &plan.arena, &applied)?;
+        commit(procfs, &plan.arena, &change.staged)?;
         steps.step();
         return Ok(report);
     }
-    let retired = Retired::of(&plan.arena, &applied.registry);
-    let mut stopped = Stopped::new(hold, plan.watch, retired.ranges())?;
-    let (stop, attempts, threads) = stopped.run(hold, timeout, steps, |steps| {
-        write_entries(procfs, &plan.entries, steps)?;
-        commit(procfs, &plan.arena, &applied)?;
-        steps.step();
-        Ok(())
-    })?;
-    (report.stop, report.attempts, report.threads) = (Some(stop), attempts, threads);
-    retired.settle(procfs, &plan.arena, &applied, &stopped.findings.occupied, steps)?;
+    let done = change.in_a_stop(hold, plan.watch, options, steps)?;
+    (report.stop, report.attempts, report.threads) = (Some(done.stop), done.attempts, done.threads);
     Ok(report)
 }
 
-fn event(action: &str, plan: &PlanReport, stop: Option<Duration>) -> EventRecord {
+/// What a stop is for: entries, then the switch page, then entries.
+struct Change<'c> {
+    arena: &'c Arena,
+    /// Jumps, which lead to the displaced instructions until the page says otherwise.
+    before: &'c [EntryChange],
+    staged: Records,
+    /// Entries that become what they were.
+    after: &'c [EntryChange],
+}
+
+/// How a stop went.
+struct Done {
+    stop: Duration,
+    attempts: u32,
+    threads: usize,
+    /// The patches that threads are still in.
+    lingering: Vec<String>,
+}
+
+impl Change<'_> {
+    /// Makes the change while no thread runs, and after that looks what of earlier patches is unused.
+    fn in_a_stop(&self, hold: &mut Hold<'_>, watch: Watch, options: &Options, steps: &mut Steps) -> Result<Done> {
+        let procfs = hold.procfs;
+        let (arena, staged) = (self.arena, &self.staged);
+        let retired = Retired::of(arena, &staged.registry, options.exposed);
+        let mut stopped = Stopped::new(hold, watch, retired.ranges())?;
+        let (stop, attempts, threads) = stopped.run(hold, options.timeout, steps, |steps| {
+            write_entries(procfs, self.before, steps)?;
+            commit(procfs, arena, staged)?;
+            steps.step();
+            write_entries(procfs, self.after, steps)
+        })?;
+        retired.settle(procfs, arena, staged, &stopped, steps)?;
+        Ok(Done {
+            stop,
+            attempts,
+            threads,
+            lingering: retired.occupied(&staged.registry, &stopped.findings.occupied),
+        })
+    }
+}
+
+fn event(action: &str, patch: &str, hash: &str, functions: usize) -> EventRecord {
     EventRecord {
         time: now(),
         action: action.into(),
-        patch: plan.name.clone(),
-        hash: plan.hash.clone(),
-        functions: plan.functions.len(),
-        stop_ns: stop.map(|stop| u64::try_from(stop.as_nanos()).unwrap_or(u64::MAX)),
+        patch: patch.to_owned(),
+        hash: hash.to_owned(),
+        functions,
+        stop_ns: None,
         user: user(),
     }
 }
@@ -233,78 +264,6 @@ fn write_entries(procfs: &Procfs, entries: &[EntryChange], steps: &mut Steps) ->
     Ok(())
 }
 
-/// Stops all threads, makes sure that none is in the way, and does something, in as many attempts as time allows.
-struct Stopped {
-    watch: Watch,
-    observed: Vec<Range<u64>>,
-    scanner: Scanner,
-    findings: Findings,
-    threads: Vec<StoppedThread>,
-}
-
-impl Stopped {
-    fn new(hold: &mut Hold<'_>, watch: Watch, observed: Vec<Range<u64>>) -> Result<Self> {
-        hold.seize_all()?;
-        Ok(Stopped {
-            watch,
-            observed,
-            scanner: Scanner::new(hold.procfs.maps()?),
-            findings: Findings::default(),
-            threads: Vec::with_capacity(hold.tids().len() + SLACK),
-        })
-    }
-
-    /// Gives the time of the stop, the number of attempts, and the number of threads.
-    fn run(
-        &mut self,
-        hold: &mut Hold<'_>,
-        timeout: Duration,
-        steps: &mut Steps,
-        mut action: impl FnMut(&mut Steps) -> Result<()>,
-    ) -> Result<(Duration, u32, usize)> {
-        let procfs = hold.procfs;
-        let begin = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let mut limit = FIRST_LIMIT;
-        for attempt in 1.. {
-            let stop = match hold.stop_all(limit) {
-                Ok(stop) => stop,
-                Err(Error::NotStopped { .. }) if begin.elapsed() < timeout => {
-                    limit *= 2;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            steps.step();
-            stop.threads(&mut self.threads)?;
-            let (watch, observed) = (&self.watch, &self.observed);
-            self.scanner
-                .look(procfs, &self.threads, watch, observed, &mut self.findings);
-            if self.findings.blockers.is_empty() {
-                for (tid, registers) in &self.findings.moved {
-                    stop.set_registers(*tid, registers)?;
-                    steps.step();
-                }
-                action(steps)?;
-                let time = stop.end();
-                steps.step();
-                return Ok((time, attempt, self.threads.len()));
-            }
-            drop(stop);
-            if begin.elapsed() > timeout {
-                break;
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        Err(Error::Busy {
-            pid: procfs.pid,
-            blockers: std::mem::take(&mut self.findings.blockers),
-            waited_ms: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
-        })
-    }
-}
-
 /// What to revert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
@@ -321,25 +280,19 @@ pub enum Which {
 /// # Errors
 /// With the reason; the process is as it was then.
 pub fn revert(pid: i32, which: &Which, options: &Options) -> Result<RevertReport> {
-    in_own_thread(|| {
-        let procfs = state::open(pid)?;
-        let mut hold = Hold::take(&procfs)?;
-        let mut steps = Steps {
-            count: 0,
-            kill_at: options.kill_at_step,
-        };
-        let (arena, records) = state::records(&procfs, &procfs.maps()?)?;
+    with_hold(pid, options, |hold, steps| {
+        let (arena, records) = state::records(hold.procfs, &hold.procfs.maps()?)?;
         let ids = chosen(pid, &records.registry, which)?;
-        let Some(arena) = arena.filter(|_| !ids.is_empty()) else {
-            return Ok(RevertReport {
+        match arena.filter(|_| !ids.is_empty()) {
+            Some(arena) => take_back(hold, &arena, &records, &ids, options, steps),
+            None => Ok(RevertReport {
                 pid,
                 patches: Vec::new(),
                 restored: Vec::new(),
                 stop: None,
                 lingering: Vec::new(),
-            });
-        };
-        take_back(&mut hold, &arena, &records, &ids, options.timeout, &mut steps)
+            }),
+        }
     })
 }
 
@@ -382,130 +335,36 @@ fn take_back(
     arena: &Arena,
     records: &Records,
     ids: &[u64],
-    timeout: Duration,
+    options: &Options,
     steps: &mut Steps,
 ) -> Result<RevertReport> {
     let procfs = hold.procfs;
     let mut registry = records.registry.clone();
-    let mut names = Vec::new();
-    for patch in registry.patches.iter_mut().filter(|patch| ids.contains(&patch.id)) {
-        patch.live = false;
-        patch.quiet = false;
-        names.push((patch.name.clone(), patch.hash.clone(), patch.functions.len()));
-    }
-    for slot in &mut registry.slots {
-        slot.stack.retain(|(id, _)| !ids.contains(id));
-    }
-    for (name, hash, functions) in &names {
-        registry.note(EventRecord {
-            time: now(),
-            action: "revert".into(),
-            patch: name.clone(),
-            hash: hash.clone(),
-            functions: *functions,
-            stop_ns: None,
-            user: user(),
-        });
+    let superseded = registry.take_back(ids);
+    for (name, hash, functions) in &superseded {
+        registry.note(event("revert", name, hash, *functions));
     }
     let entries = entries_to_restore(procfs, &registry);
-    let staged = records.stage(procfs, arena, registry)?;
+    let change = Change {
+        arena,
+        before: &[],
+        staged: records.stage(procfs, arena, registry)?,
+        after: &entries,
+    };
     steps.step();
     // Who is in the patches when they are switched off will leave them later; that is looked at and blocks nothing.
-    let retired = Retired::of(arena, &staged.registry);
-    let mut stopped = Stopped::new(hold, Watch::default(), retired.ranges())?;
-    let (stop, _, _) = stopped.run(hold, timeout, steps, |steps| {
-        commit(procfs, arena, &staged)?;
-        steps.step();
-        write_entries(procfs, &entries, steps)
-    })?;
-    let occupied = &stopped.findings.occupied;
-    retired.settle(procfs, arena, &staged, occupied, steps)?;
+    let done = change.in_a_stop(hold, Watch::default(), options, steps)?;
     Ok(RevertReport {
         pid: procfs.pid,
-        patches: names.into_iter().map(|(name, _, _)| name).collect(),
-        restored: restored_names(&staged.registry, &entries),
-        stop: Some(stop),
-        lingering: retired.occupied(&staged.registry, occupied),
+        patches: superseded.into_iter().map(|(name, _, _)| name).collect(),
+        restored: restored_names(&change.staged.registry, &entries),
+        stop: Some(done.stop),
+        lingering: done.lingering,
     })
 }
 
-/// What may be used again as soon as a stop has shown that no thread is in it: the code of patches that were reverted,
-/// and pads that lead to no version any more.
-struct Retired {
-    patches: Vec<(u64, Range<u64>)>,
-    slots: Vec<(u64, Range<u64>)>,
-}
-
-impl Retired {
-    fn of(arena: &Arena, registry: &Registry) -> Self {
-        let patches = registry
-            .patches
-            .iter()
-            .filter(|patch| !patch.live && !patch.quiet && !patch.hash.is_empty());
-        let slots = registry
-            .slots
-            .iter()
-            .filter(|slot| slot.used_pads != slot.stacked_pads());
-        Retired {
-            patches: patches.map(|patch| (patch.id, patch.code())).collect(),
-            slots: slots.map(|slot| (slot.slot, arena.passage(slot.slot))).collect(),
-        }
-    }
-
-    fn ranges(&self) -> Vec<Range<u64>> {
-        self.patches
-            .iter()
-            .chain(&self.slots)
-            .map(|(_, range)| range.clone())
-            .collect()
-    }
-
-    /// Records what no thread was in.
-    fn settle(
-        &self,
-        procfs: &Procfs,
-        arena: &Arena,
-        records: &Records,
-        occupied: &[bool],
-        steps: &mut Steps,
-    ) -> Result<()> {
-        let (patches, slots) = occupied.split_at(self.patches.len().min(occupied.len()));
-        if occupied.iter().all(|occupied| *occupied) {
-            return Ok(());
-        }
-        let mut registry = records.registry.clone();
-        for ((id, _), _) in self.patches.iter().zip(patches).filter(|(_, occupied)| !**occupied) {
-            for patch in registry.patches.iter_mut().filter(|patch| patch.id == *id) {
-                patch.quiet = true;
-            }
-        }
-        for ((slot, _), _) in self.slots.iter().zip(slots).filter(|(_, occupied)| !**occupied) {
-            for record in registry.slots.iter_mut().filter(|record| record.slot == *slot) {
-                record.used_pads = record.stacked_pads();
-            }
-        }
-        let settled = records.stage(procfs, arena, registry)?;
-        steps.step();
-        commit(procfs, arena, &settled)?;
-        steps.step();
-        Ok(())
-    }
-
-    /// The names of patches that threads are still in.
-    fn occupied(&self, registry: &Registry, occupied: &[bool]) -> Vec<String> {
-        let still = self.patches.iter().zip(occupied).filter(|(_, occupied)| **occupied);
-        let mut names: Vec<String> = still
-            .filter_map(|((id, _), _)| registry.patch(*id))
-            .map(|patch| patch.name.clone())
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-}
-
 /// Entries that no patch redirects any more. The unwinder's stays as long as a patch is there to be found.
-fn entries_to_restore(procfs: &Procfs, registry: &Registry) -> Vec<EntryChange> {
+pub(crate) fn entries_to_restore(procfs: &Procfs, registry: &Registry) -> Vec<EntryChange> {
     let free = registry.slots.iter().filter(|slot| slot.stack.is_empty());
     let redirected = free.filter(|slot| entry_state(procfs, slot) == EntryState::Redirected);
     redirected

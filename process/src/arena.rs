@@ -206,13 +206,18 @@ impl Arena {
             libc::PROT_NONE,
             libc::MAP_FIXED_NOREPLACE | libc::MAP_NORESERVE,
         );
-        let parts = [
+        let parts = self.parts();
+        let parts = parts.map(|(start, bytes, protection)| map(start, bytes, protection, libc::MAP_FIXED));
+        [&[all][..], &parts].concat()
+    }
+
+    /// Address, bytes and protection of its mappings.
+    pub(crate) fn parts(&self) -> [(u64, u64, i32); 3] {
+        [
             (self.start, self.code_bytes, libc::PROT_READ | libc::PROT_EXEC),
             (self.constants(), self.constant_bytes, libc::PROT_READ),
             (self.data(), self.data_bytes, libc::PROT_READ | libc::PROT_WRITE),
-        ];
-        let parts = parts.map(|(start, bytes, protection)| map(start, bytes, protection, libc::MAP_FIXED));
-        [&[all][..], &parts].concat()
+        ]
     }
 }
 

@@ -1,19 +1,17 @@
 //! Which definitions of a patch the target has too: functions to replace, and variables to keep.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use object::elf;
 use object::read::archive::ArchiveFile;
 use restub_loader::{Error as LinkError, Input};
 
+use crate::dwarf::DebugInfo;
 use crate::error::{Refusal, Result};
 use crate::inlined;
 use crate::module::{Kind, Module, Symbol};
 use crate::retarget::{Definition, PatchObject, base_name, numbered};
-
-/// Refusals that `--allow` overrides: where somebody who knows the program can know better.
-pub(crate) const OVERRIDABLE: [&str; 3] = ["clone", "initial-value", "inlined"];
 
 /// A definition of a patch with its counterpart in the target.
 #[derive(Debug, Clone, Copy)]
@@ -97,9 +95,21 @@ fn is_fragment(name: &str) -> bool {
     name.contains(".cold")
 }
 
+/// Functions that compilers make to initialize the variables of a file, which run once.
+pub(crate) fn is_generated(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = [
+        "_GLOBAL__sub_I_",
+        "_GLOBAL__I_",
+        "__cxx_global_var_init",
+        "_Z41__static_initialization_and_destruction_0",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Matches all definitions of a patch with those of the module that is patched.
 pub(crate) fn match_all<'m>(
     module: &'m Module,
+    debug: Option<&DebugInfo<'_>>,
     objects: &[PatchObject<'_>],
     refusals: &mut Vec<Refusal>,
     notes: &mut Vec<String>,
@@ -107,8 +117,10 @@ pub(crate) fn match_all<'m>(
     let mut matched = Matched::default();
     let mut inline = Vec::new();
     for (number, object) in objects.iter().enumerate() {
+        let constructors = object.constructors();
         for (index, definition) in object.definitions.iter().enumerate() {
-            let wanted = is_function(definition) && !is_fragment(&definition.name);
+            let constructs = constructors.contains(&definition.index) || is_generated(&definition.name);
+            let wanted = is_function(definition) && !is_fragment(&definition.name) && !constructs;
             let variable = matches!(definition.kind, elf::STT_OBJECT | elf::STT_TLS) && definition.size > 0;
             if !(wanted || variable && is_state(definition)) {
                 continue;
@@ -158,7 +170,7 @@ pub(crate) fn match_all<'m>(
         ));
     }
     check_clones(module, objects, &matched, refusals);
-    check_inlined(module, objects, &matched, refusals);
+    check_inlined(debug, objects, &matched, refusals);
     matched
 }
 
@@ -168,7 +180,7 @@ fn is_state(definition: &Definition) -> bool {
 }
 
 /// The target's definition of the same name: for a static one the one of the same source file, or the only one there is.
-fn counterpart<'m>(
+pub(crate) fn counterpart<'m>(
     module: &'m Module,
     object: &PatchObject<'_>,
     definition: &Definition,
@@ -381,7 +393,12 @@ fn check_clones(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<
 }
 
 /// Functions that have a copy of a replaced one inside of them, and are not replaced themselves.
-fn check_inlined(module: &Module, objects: &[PatchObject<'_>], matched: &Matched<'_>, refusals: &mut Vec<Refusal>) {
+fn check_inlined(
+    debug: Option<&DebugInfo<'_>>,
+    objects: &[PatchObject<'_>],
+    matched: &Matched<'_>,
+    refusals: &mut Vec<Refusal>,
+) {
     let replaced: BTreeSet<&str> = matched.functions.iter().map(|pair| &*pair.symbol.name).collect();
     let names = matched.functions.iter().map(|pair| {
         let object = &objects[pair.object];
@@ -389,7 +406,9 @@ fn check_inlined(module: &Module, objects: &[PatchObject<'_>], matched: &Matched
         let local = object.definitions[pair.definition].local;
         (&*pair.symbol.name, file.filter(|_| local))
     });
-    let mut callers: Vec<_> = inlined::callers(module.debug_file(), &names.collect())
+    let names = names.collect();
+    let mut callers: Vec<_> = debug
+        .map_or_else(HashMap::new, |debug| inlined::callers(debug, &names))
         .into_iter()
         .collect();
     callers.sort();

@@ -13,7 +13,7 @@ use crate::image_memory::ImageMemory;
 use crate::module::Module;
 use crate::plan::{Planner, Replacement};
 use crate::registry::PatchRecord;
-use crate::retarget::{Alias, PatchObject};
+use crate::retarget::{Alias, Definition, PatchObject};
 use crate::unwind;
 
 /// A patch that is linked.
@@ -28,6 +28,18 @@ pub(crate) struct Linked {
     /// The record of the same patch, reverted, whose memory is used again.
     pub(crate) again: Option<u64>,
     pub(crate) space: Space,
+    /// Whether code or data take addresses of the patch itself.
+    pub(crate) exposed: bool,
+}
+
+impl Linked {
+    /// A word of the image as it is linked.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        self.writes.iter().find_map(|(start, bytes)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            Some(crate::procfs::word(bytes.get(at..at.checked_add(8)?)?))
+        })
+    }
 }
 
 impl<'s, 'a> Planner<'s, 'a> {
@@ -76,11 +88,12 @@ impl<'s, 'a> Planner<'s, 'a> {
     ) -> Result<Linked> {
         let module = &self.state.modules[home];
         let mut binder = self.binder(home);
-        let inputs = retargeted(module, objects, matched, replacements, &mut binder);
+        let (inputs, exposed) = retargeted(module, objects, matched, replacements, &mut binder);
         let fixed_at = fixed.map(|segments| segments.map(|(address, _)| address));
         let mut memory = ImageMemory::new(self.state.procfs, self.space.clone(), module.range.clone(), fixed_at);
         let options = restub_loader::Options {
             detail: Detail::Full,
+            debug: true,
             ..restub_loader::Options::default()
         };
         let image = restub_loader::link(&inputs, || &[], &mut binder, &mut memory, &options);
@@ -88,6 +101,9 @@ impl<'s, 'a> Planner<'s, 'a> {
         let image = match image {
             Ok(image) => image,
             Err(error) => {
+                if !self.refusals.is_empty() {
+                    self.refuse("link", objects_named(objects), error.to_string());
+                }
                 self.check_refusals()?;
                 return Err(error.into());
             }
@@ -107,14 +123,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         self.refuse_what_would_have_to_run(&image);
         let functions = replacements.iter().map(|replacement| {
             let definition = &objects[replacement.object].definitions[replacement.definition];
-            let section = image.sections.iter().find(|section| {
-                section.object == u32::try_from(replacement.object).ok()
-                    && section.index == u32::try_from(definition.section).ok()
-            });
-            (
-                section.map_or(0, |section| section.address + definition.value),
-                definition.size,
-            )
+            let address = address_in(&image, replacement.object, definition);
+            (address.unwrap_or(0), definition.size)
         });
         Ok(Linked {
             functions: functions.collect(),
@@ -125,13 +135,15 @@ impl<'s, 'a> Planner<'s, 'a> {
             depends: binder.used,
             again,
             space: memory.space,
+            exposed,
         })
     }
 
     fn binder(&self, home: usize) -> Binder<'s> {
         let state = self.state;
         let mut earlier = HashMap::new();
-        for patch in self.registry.live() {
+        // What goes when this patch comes is nothing to build on.
+        for patch in self.registry.live().filter(|_| !self.options.replace) {
             for symbol in &patch.symbols {
                 let target = if symbol.function {
                     function(symbol.address, symbol.size)
@@ -169,15 +181,6 @@ impl<'s, 'a> Planner<'s, 'a> {
     }
 
     fn refuse_what_would_have_to_run(&mut self, image: &Image) {
-        if !image.init.is_empty() || !image.preinit.is_empty() {
-            self.refuse(
-                "constructor",
-                image.objects.join(", "),
-                "it has constructors, which would have to run in the process; make what they set up static, or set it up \
-                 where it is first used"
-                    .into(),
-            );
-        }
         if !image.ifuncs.is_empty() {
             self.refuse(
                 "ifunc",
@@ -194,9 +197,8 @@ impl<'s, 'a> Planner<'s, 'a> {
         if let Some(again) = linked.again.and_then(|id| self.registry.patch(id)) {
             return Ok((again.unwind.0, Vec::new()));
         }
-        let first = self.registry.unwind_entries;
         let Some((address, _)) = linked.image.eh_frame else {
-            return Ok((first, Vec::new()));
+            return Ok((0, Vec::new()));
         };
         let records = match unwind::records(&linked.eh_frame, address, linked.segments[0].0) {
             Ok(records) => records,
@@ -206,9 +208,10 @@ impl<'s, 'a> Planner<'s, 'a> {
                     ".eh_frame".into(),
                     format!("its unwind table makes no sense: {error}"),
                 );
-                return Ok((first, Vec::new()));
+                return Ok((0, Vec::new()));
             }
         };
+        let first = self.registry.free_unwind_entries(records.len() as u64);
         if first + records.len() as u64 > TABLE_ENTRIES {
             self.refuse(
                 "unwind",
@@ -218,7 +221,8 @@ impl<'s, 'a> Planner<'s, 'a> {
             return Ok((first, Vec::new()));
         }
         self.redirect_unwinder()?;
-        self.registry.unwind_entries = first + records.len() as u64;
+        let end = first + records.len() as u64;
+        self.registry.unwind_entries = self.registry.unwind_entries.max(end);
         Ok((first, records))
     }
 
@@ -273,9 +277,26 @@ impl<'s, 'a> Planner<'s, 'a> {
             depends: Vec::new(),
             unwind: (0, 0),
             eh_frame: (0, 0),
+            gate: (0, 0),
+            gate_word: 0,
+            exposed: false,
+            stays: true,
         });
         Ok(())
     }
+}
+
+/// Where a definition of one of the objects is.
+pub(crate) fn address_in(image: &Image, object: usize, definition: &Definition) -> Option<u64> {
+    let section = image.sections.iter().find(|section| {
+        section.object == u32::try_from(object).ok() && section.index == u32::try_from(definition.section).ok()
+    });
+    section.map(|section| section.address + definition.value)
+}
+
+fn objects_named(objects: &[PatchObject<'_>]) -> String {
+    let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// The objects, with what the target has too bound to the target's.
@@ -285,7 +306,7 @@ fn retargeted(
     matched: &Matched<'_>,
     replacements: &[Replacement<'_>],
     binder: &mut Binder<'_>,
-) -> Vec<Input<'static>> {
+) -> (Vec<Input<'static>>, bool) {
     let mut names: Vec<HashMap<usize, Alias>> = vec![HashMap::new(); objects.len()];
     let variables = matched
         .variables
@@ -303,7 +324,9 @@ fn retargeted(
         names[object].insert(definition.index, Alias { name: alias });
     }
     let mut inputs = Vec::new();
+    let mut exposed = false;
     for (object, names) in objects.iter().zip(&names) {
+        exposed |= object.exposes_itself(names);
         match object.retarget(names) {
             Some(bytes) => inputs.push(Input::from_bytes(object.name.clone(), bytes)),
             None => binder.refusals.push(Refusal::new(
@@ -313,7 +336,7 @@ fn retargeted(
             )),
         }
     }
-    inputs
+    (inputs, exposed)
 }
 
 /// Where the segments are, and what is written there.

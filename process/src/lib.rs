@@ -10,7 +10,9 @@
 //! | What if the patcher is killed? | nothing happens until one page is written, which the kernel does whole or not at all |
 //! | What of exceptions? | libgcc's `_Unwind_Find_FDE` is redirected, too: it looks in a table of restub's first |
 //! | Who knows what is patched? | the process: its records are in its own memory |
-//! | Is the old code freed? | what was reverted is used again for the same patch, once a stop has shown no thread in it |
+//! | What of types that have changed? | the debug information of both sides is compared; what differs is refused ([`CODES`]) |
+//! | Who runs constructors? | the first call of a function of the patch, if that is asked for |
+//! | Is the old code freed? | once a stop has shown no thread in it, and a search of memory no address of it |
 //!
 //! The steps: [`plan`] says what would be done and writes nothing; [`patch`] attaches without stopping, maps memory,
 //! links the patch for its addresses and writes it where nothing reaches it, then stops all threads, makes sure that
@@ -63,16 +65,25 @@
 mod apply;
 mod arena;
 mod bind;
+mod callers;
+mod codes;
+mod constructors;
 mod counterpart;
 mod debug_file;
 mod diff;
+mod dwarf;
 mod entry;
 mod error;
+mod exposure;
+mod finish;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod image;
 mod image_memory;
 mod inject;
 mod inlined;
 mod look;
+mod machine_code;
 mod module;
 mod plan;
 mod procfs;
@@ -81,17 +92,22 @@ mod redirect;
 mod registry;
 mod report;
 mod retarget;
+mod retired;
 mod safety;
 mod state;
+mod stopped;
 mod symbol_file;
 mod threads;
+mod types;
 mod unwind;
 
 pub use apply::{Which, patch, plan, revert};
+pub use codes::{CODES, Code};
 pub use diff::{Change, DiffOptions, Difference, diff};
 pub use entry::Method;
 pub use error::{Error, Refusal, Result};
 pub use look::{history, status};
 pub use plan::{Consistency, FunctionPlan, Options, PlanReport};
 pub use report::{EntryState, Event, FunctionStatus, PatchReport, PatchStatus, RevertReport, Status};
+pub use retired::Exposed;
 pub use symbol_file::{SymbolFile, symbol_files};

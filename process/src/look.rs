@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::apply::entry_state;
 use crate::error::Result;
+use crate::procfs::Procfs;
 use crate::report::{EntryState, Event, FunctionStatus, PatchStatus, Status};
 use crate::state;
 
@@ -12,8 +13,11 @@ use crate::state;
 /// # Errors
 /// If the process cannot be read, or if its records make no sense.
 pub fn status(pid: i32) -> Result<Status> {
-    let procfs = state::open(pid)?;
-    let (arena, records) = state::records(&procfs, &procfs.maps()?)?;
+    status_of(&state::open(pid)?)
+}
+
+pub(crate) fn status_of(procfs: &Procfs) -> Result<Status> {
+    let (arena, records) = state::records(procfs, &procfs.maps()?)?;
     let registry = &records.registry;
     let name_of = |id: u64| registry.patch(id).map_or_else(String::new, |patch| patch.name.clone());
     let executable = std::fs::read_link(procfs.path("exe")).unwrap_or_default();
@@ -31,7 +35,7 @@ pub fn status(pid: i32) -> Result<Status> {
         .iter()
         .filter(|slot| Some(slot.slot) != registry.unwind_slot && slot.address != 0);
     let functions = shown.map(|slot| {
-        let entry = entry_state(&procfs, slot);
+        let entry = entry_state(procfs, slot);
         let top = slot
             .stack
             .last()
@@ -55,7 +59,7 @@ pub fn status(pid: i32) -> Result<Status> {
         .iter()
         .filter(|patch| !patch.live && !patch.name.is_empty());
     Ok(Status {
-        pid,
+        pid: procfs.pid,
         executable: executable.display().to_string(),
         patched_before: arena.is_some(),
         patches: patches.collect(),

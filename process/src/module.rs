@@ -1,5 +1,6 @@
 //! The executable and the shared libraries of a process, with all their symbols.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
@@ -10,6 +11,7 @@ use object::elf;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
 
 use crate::debug_file;
+use crate::dwarf;
 use crate::error::{Error, Result};
 use crate::procfs::{Mapping, Procfs};
 
@@ -137,9 +139,16 @@ impl Module {
             })
     }
 
-    /// The file that has the module's debug information, if there is any.
-    pub(crate) fn debug_file(&self) -> &[u8] {
-        self.debug.as_deref().unwrap_or(&self.bytes)
+    /// The file that has the module's debug information, if there is any: the separate one that is known, the module
+    /// itself, or a separate one that nothing else was wanted from.
+    pub(crate) fn debug_file(&self, procfs: &Procfs) -> Cow<'_, [u8]> {
+        if let Some(debug) = &self.debug {
+            return Cow::Borrowed(debug);
+        }
+        let separate = (!dwarf::is_in(&self.bytes))
+            .then(|| debug_file::find(procfs, self))
+            .flatten();
+        separate.map_or(Cow::Borrowed(&self.bytes), Cow::Owned)
     }
 
     /// What messages call the module.
@@ -214,6 +223,8 @@ pub(crate) fn in_root(procfs: &Procfs, path: &Path) -> PathBuf {
 
 fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Module>> {
     const PAGE: u64 = 4096;
+    /// More than a process has.
+    const ADDRESSES: u64 = 1 << 47;
     let Ok(header) = FileHeader::parse(bytes) else {
         return Ok(None);
     };
@@ -223,6 +234,12 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
     if header.e_machine.get(LE) != elf::EM_X86_64 {
         return Ok(None);
     }
+    let is_sound = |segment: &&elf::ProgramHeader64<LE>| {
+        let in_file = segment.p_offset(LE).checked_add(segment.p_filesz(LE));
+        let in_memory = segment.p_vaddr(LE).checked_add(segment.p_memsz(LE));
+        in_file.is_some() && in_memory.is_some_and(|end| end < ADDRESSES)
+    };
+    let segments: Vec<_> = segments.iter().filter(is_sound).collect();
     let loads = || segments.iter().filter(|segment| segment.p_type(LE) == elf::PT_LOAD);
     let code = loads().find(|segment| {
         let (start, end) = (
@@ -268,7 +285,7 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
         code: Vec::new(),
         linkage: Vec::new(),
         constant: constant.collect(),
-        tls_bytes: tls.map(|segment| segment.p_memsz(LE).next_multiple_of(segment.p_align(LE).max(1))),
+        tls_bytes: tls.and_then(|segment| segment.p_memsz(LE).checked_next_multiple_of(segment.p_align(LE).max(1))),
         by_name: HashMap::new(),
         starts: Vec::new(),
     };
@@ -394,15 +411,13 @@ impl Module {
         let dynamic_symbols = sections.symbols(LE, bytes, elf::SHT_DYNSYM).ok();
         for section in sections.iter() {
             let name = sections.section_name(LE, section).unwrap_or_default();
-            let range = || {
-                let start = self.bias.wrapping_add(section.sh_addr(LE));
-                start..start.wrapping_add(section.sh_size(LE))
-            };
+            let start = self.bias.wrapping_add(section.sh_addr(LE));
+            let range = start..start.saturating_add(section.sh_size(LE));
             if section.sh_flags(LE).contains(elf::SHF_EXECINSTR) {
-                self.code.push(range());
                 if name.starts_with(b".plt") || name.starts_with(b".iplt") {
-                    self.linkage.push(range());
+                    self.linkage.push(range.clone());
                 }
+                self.code.push(range);
             }
             let Ok(Some((relocations, _))) = section.rela(LE, bytes) else {
                 continue;
@@ -490,6 +505,9 @@ impl Module {
             elf::STT_NOTYPE => Kind::Data,
             _ => return,
         };
+        if address.checked_add(symbol.st_size(LE)).is_none() {
+            return;
+        }
         // Versions of the table that the static linker keeps: `name@VERSION`, and `name@@VERSION` for the default one.
         let text = String::from_utf8_lossy(name);
         let text = match text.find('@') {

@@ -2,21 +2,26 @@
 
 use std::time::Duration;
 
-use object::elf;
-use restub_loader::{Image, Input, SymbolBinding, SymbolKind};
+use restub_loader::Input;
 use sha2::{Digest as _, Sha256};
 
 use crate::arena::{Arena, Space};
+use crate::callers;
+use crate::codes;
 use crate::counterpart::{self, Matched};
+use crate::dwarf::{self, DebugInfo};
 use crate::entry::Method;
 use crate::error::{Error, Refusal, Result};
+use crate::finish::Patch;
 use crate::image::Linked;
-use crate::module::{Module, Symbol};
+use crate::module::Symbol;
 use crate::procfs::Procfs;
-use crate::registry::{FunctionRecord, PatchRecord, Registry, SymbolRecord};
+use crate::registry::Registry;
 use crate::retarget::PatchObject;
+use crate::retired::Exposed;
 use crate::safety::Watch;
 use crate::state::State;
+use crate::types;
 use crate::unwind;
 
 /// What has to hold of the threads when the functions are switched.
@@ -40,6 +45,12 @@ pub struct Options {
     pub timeout: Duration,
     /// Codes of refusals that are overridden.
     pub allow: Vec<String>,
+    /// Whether the patch's constructors are run, by the first call of one of its functions.
+    pub constructors: bool,
+    /// Whether the patch takes the place of all that are applied; functions that it has not go back to their originals.
+    pub replace: bool,
+    /// What becomes of reverted patches whose addresses the program may have stored.
+    pub exposed: Exposed,
     /// For tests: at which step this process kills itself.
     pub kill_at_step: Option<u64>,
 }
@@ -51,6 +62,9 @@ impl Default for Options {
             consistency: Consistency::Entry,
             timeout: Duration::from_secs(5),
             allow: Vec::new(),
+            constructors: false,
+            replace: false,
+            exposed: Exposed::Keep,
             kill_at_step: None,
         }
     }
@@ -92,6 +106,8 @@ pub struct PlanReport {
     pub already_applied: Option<String>,
     /// The functions that are replaced.
     pub functions: Vec<FunctionPlan>,
+    /// The patches that it takes the place of.
+    pub replaces: Vec<String>,
     /// The target's variables that the patch uses in place of its own definitions.
     pub kept_variables: Vec<String>,
     /// What the patch adds to the process.
@@ -109,7 +125,7 @@ pub struct PlanReport {
 }
 
 /// An entry that is to be changed.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EntryChange {
     pub(crate) place: u64,
     pub(crate) old: Vec<u8>,
@@ -127,6 +143,11 @@ pub(crate) struct Plan {
     /// Records for the unwinder, and where the first one goes.
     pub(crate) unwind: (u64, Vec<unwind::Record>),
     pub(crate) entries: Vec<EntryChange>,
+    /// Entries of functions that the patch takes back, in the same stop if there is one. Without one they lead to the
+    /// originals.
+    pub(crate) restore: Vec<EntryChange>,
+    /// Name, hash and number of functions of each patch that this one takes the place of.
+    pub(crate) superseded: Vec<(String, String, usize)>,
     /// The registry with the slots in it, and no version switched.
     pub(crate) prepared: Registry,
     pub(crate) applied: Registry,
@@ -168,6 +189,14 @@ pub(crate) fn hash(inputs: &[Input<'_>]) -> String {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn hex_list(numbers: &[u64]) -> String {
+    numbers
+        .iter()
+        .map(|number| format!("{number:#x}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The name of a patch that is not given one: that of its first file.
@@ -225,7 +254,10 @@ impl<'s, 'a> Planner<'s, 'a> {
         let modules = &self.state.modules;
         let home = counterpart::home(modules, &objects);
         let module = &modules[home];
-        let matched = counterpart::match_all(module, &objects, &mut self.refusals, &mut self.notes);
+        let debug_file = module.debug_file(self.state.procfs);
+        let sections = dwarf::of_file(&debug_file);
+        let debug = sections.as_ref().map(DebugInfo::new);
+        let matched = counterpart::match_all(module, debug.as_ref(), &objects, &mut self.refusals, &mut self.notes);
         if matched.functions.is_empty() && self.refusals.is_empty() {
             self.refuse(
                 "no-function",
@@ -235,23 +267,68 @@ impl<'s, 'a> Planner<'s, 'a> {
         }
         // redirect: how each entry is changed
         let replacements = self.redirect(module, &matched)?;
-        self.check_refusals()?;
         // link: at the target's addresses
         let linked = self.link(&objects, home, &matched, &replacements, &hash)?;
+        // compare: whether both sides mean the same by their types
+        self.compare(home, debug.as_ref(), &objects, &matched, &replacements, &linked);
+        self.check_refusals()?;
         // unwind: exceptions through the patch
         let unwind = self.unwind(&linked)?;
+        // construct: who runs constructors, and when
+        let gate = self
+            .constructors(module, &objects, &matched, &linked)
+            .unwrap_or_default();
+        self.refuse_what_is_not_constructed(&linked.depends);
         self.check_refusals()?;
-        self.finish(
-            &name,
+        let patch = Patch {
+            name,
             hash,
-            inputs,
+            files: inputs.iter().map(|input| input.name().to_owned()).collect(),
             home,
-            &objects,
-            &matched,
-            &replacements,
             linked,
             unwind,
-        )
+            gate,
+        };
+        self.finish(patch, &objects, &matched, &replacements)
+    }
+
+    /// The layout guard.
+    fn compare(
+        &mut self,
+        home: usize,
+        debug: Option<&DebugInfo<'_>>,
+        objects: &[PatchObject<'_>],
+        matched: &Matched<'_>,
+        replacements: &[Replacement<'_>],
+        linked: &Linked,
+    ) {
+        let (procfs, modules) = (self.state.procfs, &self.state.modules);
+        let pairs = replacements.iter().zip(&linked.functions);
+        let functions: Vec<types::Replaced<'_>> = pairs.map(|(old, (new, _))| (old.symbol, *new)).collect();
+        let guard = types::Guard {
+            module: &modules[home],
+            image: &linked.image,
+            objects,
+            matched,
+            functions: &functions,
+        };
+        let findings = types::check(&guard, debug);
+        self.refusals.extend(findings.refusals);
+        self.notes.extend(findings.notes);
+        let replaced = functions
+            .iter()
+            .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
+        let replaced: Vec<_> = replaced.collect();
+        for (address, difference) in findings.signatures {
+            let name = functions.iter().find(|(symbol, _)| symbol.address == address);
+            let name = name.map_or_else(String::new, |(symbol, _)| symbol.name.to_string());
+            match callers::others(procfs, modules, home, address, &replaced) {
+                Some(others) => self.refuse("signature", name, format!("{difference}; used by {others}")),
+                None => self.notes.push(format!(
+                    "{name}: {difference}; nothing refers to it but what is replaced with it"
+                )),
+            }
+        }
     }
 
     pub(crate) fn refuse(&mut self, code: &'static str, subject: String, reason: String) {
@@ -260,9 +337,8 @@ impl<'s, 'a> Planner<'s, 'a> {
 
     pub(crate) fn check_refusals(&mut self) -> Result<()> {
         let allow = &self.options.allow;
-        let overridden = |refusal: &Refusal| {
-            counterpart::OVERRIDABLE.contains(&refusal.code) && allow.iter().any(|code| code == refusal.code)
-        };
+        let overridden =
+            |refusal: &Refusal| codes::is_overridable(refusal.code) && allow.iter().any(|code| code == refusal.code);
         let (allowed, refused) = std::mem::take(&mut self.refusals)
             .into_iter()
             .partition::<Vec<_>, _>(overridden);
@@ -278,6 +354,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         let taken = self
             .registry
             .live()
+            .filter(|_| !self.options.replace)
             .find(|patch| patch.name == name && patch.hash != hash);
         if taken.is_some() {
             self.refuse(
@@ -291,140 +368,6 @@ impl<'s, 'a> Planner<'s, 'a> {
         }
         self.check_refusals()
     }
-}
-
-impl<'s, 'a> Planner<'s, 'a> {
-    #[expect(clippy::too_many_arguments, reason = "the results of the steps of `plan`")]
-    fn finish(
-        mut self,
-        name: &str,
-        hash: String,
-        inputs: &[Input<'_>],
-        home: usize,
-        objects: &[PatchObject<'_>],
-        matched: &Matched<'_>,
-        replacements: &[Replacement<'_>],
-        linked: Linked,
-        unwind: (u64, Vec<unwind::Record>),
-    ) -> Result<Plan> {
-        let module = &self.state.modules[home];
-        let arena = *self.arena.get_or_insert(self.space.arenas[0]);
-        if self.options.consistency == Consistency::Quiet {
-            self.watch_old_versions(module, replacements);
-        }
-        self.registry.arenas = self.space.arenas.clone();
-        let prepared = self.registry.clone();
-        let id = linked.again.unwrap_or(self.registry.next_id);
-        let mut functions = Vec::new();
-        for (replacement, (address, size)) in replacements.iter().zip(&linked.functions) {
-            let method = self.method_of(replacement.slot);
-            self.lead_to(&arena, replacement.slot, id, *address);
-            functions.push(FunctionPlan {
-                name: replacement.symbol.name.to_string(),
-                file: module.file_of(replacement.symbol).map(str::to_owned),
-                address: replacement.symbol.address,
-                size: replacement.symbol.size,
-                new_address: *address,
-                new_size: *size,
-                method,
-            });
-        }
-        self.check_refusals()?;
-        let symbols = new_symbols(&linked.image, module, objects);
-        let new_names = symbols.iter().map(|symbol| symbol.name.clone()).collect();
-        let record = PatchRecord {
-            id,
-            name: name.to_owned(),
-            hash: hash.clone(),
-            files: inputs.iter().map(|input| input.name().to_owned()).collect(),
-            time: crate::report::now(),
-            live: true,
-            quiet: false,
-            segments: linked.segments,
-            functions: records(replacements, &linked.functions),
-            symbols,
-            depends: linked.depends.iter().copied().collect(),
-            // Memory that is used again has its records in the table already.
-            unwind: linked
-                .again
-                .and_then(|id| self.registry.patch(id))
-                .map_or((unwind.0, unwind.1.len() as u64), |old| old.unwind),
-            eh_frame: linked.image.eh_frame.unwrap_or_default(),
-        };
-        self.writes.extend(linked.writes);
-        self.registry.patches.retain(|patch| patch.id != id);
-        self.registry.patches.push(record);
-        self.registry.next_id = self.registry.next_id.max(id + 1);
-        self.watch.finish();
-        let needs_stop =
-            !self.entries.is_empty() || self.options.consistency == Consistency::Quiet || self.stop_for_pads;
-        let report = PlanReport {
-            pid: self.state.procfs.pid,
-            name: name.to_owned(),
-            hash,
-            module: module.path.display().to_string(),
-            build_id: hex(&module.build_id),
-            already_applied: None,
-            functions,
-            kept_variables: kept_variables(objects, matched),
-            new_symbols: new_names,
-            bytes: linked.segments.iter().map(|(_, bytes)| bytes).sum(),
-            mapped_bytes: self.space.planned().iter().map(|arena| arena.end() - arena.start).sum(),
-            needs_stop,
-            notes: self.notes,
-            blockers: Vec::new(),
-        };
-        Ok(Plan {
-            report,
-            arena,
-            new_arenas: self.space.planned().to_vec(),
-            writes: self.writes,
-            unwind,
-            entries: self.entries,
-            prepared,
-            applied: self.registry,
-            watch: self.watch,
-        })
-    }
-}
-
-fn records(replacements: &[Replacement<'_>], functions: &[(u64, u64)]) -> Vec<FunctionRecord> {
-    let pairs = replacements.iter().zip(functions);
-    let record = |(replacement, (address, size)): (&Replacement<'_>, &(u64, u64))| FunctionRecord {
-        name: replacement.symbol.name.to_string(),
-        slot: replacement.slot,
-        address: *address,
-        size: *size,
-    };
-    pairs.map(record).collect()
-}
-
-/// The variables of the source that the patch shares with the target, without those that compilers make.
-fn kept_variables(objects: &[PatchObject<'_>], matched: &Matched<'_>) -> Vec<String> {
-    let written = |pair: &&counterpart::Pair<'_>| !objects[pair.object].definitions[pair.definition].weak;
-    let variables = matched.variables.iter().filter(written);
-    variables.map(|pair| pair.symbol.name.to_string()).collect()
-}
-
-/// What a patch defines that the target has not: later patches may refer to it.
-fn new_symbols(image: &Image, module: &Module, objects: &[PatchObject<'_>]) -> Vec<SymbolRecord> {
-    let symbols = image.symbols.iter().filter(|symbol| {
-        matches!(symbol.kind, SymbolKind::Function | SymbolKind::Data)
-            && symbol.binding != SymbolBinding::Local
-            && module.named(&symbol.name).next().is_none()
-    });
-    let is_function = |name: &str| {
-        let mut all = objects.iter().flat_map(|object| &object.definitions);
-        all.any(|definition| definition.name == name && (definition.kind == elf::STT_FUNC || definition.executable))
-    };
-    symbols
-        .map(|symbol| SymbolRecord {
-            name: symbol.name.to_string(),
-            address: symbol.address,
-            size: symbol.size,
-            function: is_function(&symbol.name),
-        })
-        .collect()
 }
 
 /// Where threads are in the functions of a plan, as far as can be seen without stopping one.

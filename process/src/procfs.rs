@@ -77,6 +77,12 @@ impl Procfs {
         Ok(procfs)
     }
 
+    /// A process that a folder and a file stand for.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn recorded(folder: PathBuf, memory: File) -> Self {
+        Procfs { pid: 0, folder, memory }
+    }
+
     /// A path in the folder of the thread that is alive.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -115,6 +121,53 @@ impl Procfs {
     pub(crate) fn read_vec(&self, address: u64, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.read(address, &mut bytes).then_some(bytes)
+    }
+
+    /// Shows a function all pages of a range that are in use. Returns whether that was all of it: within what is left of
+    /// a number of bytes, which it takes off.
+    pub(crate) fn each_page_in_use(
+        &self,
+        range: &std::ops::Range<u64>,
+        left: &mut u64,
+        look: &mut dyn FnMut(&[u8]),
+    ) -> bool {
+        const PAGE: u64 = 4096;
+        const IN_MEMORY_OR_SWAPPED: u64 = 3 << 62;
+        const PAGES: u64 = 256;
+        let Ok(pages) = File::open(self.path("pagemap")) else {
+            return false;
+        };
+        let mut bytes = vec![0; (PAGES * PAGE) as usize];
+        let mut at = range.start & !(PAGE - 1);
+        while at < range.end {
+            let count = PAGES.min((range.end - at).div_ceil(PAGE));
+            let mut entries = vec![0; (count * 8) as usize];
+            if pages.read_exact_at(&mut entries, at / PAGE * 8).is_err() {
+                return false;
+            }
+            let mut index = 0;
+            let in_use = |index: u64| {
+                let entry = &entries[(index * 8) as usize..(index * 8 + 8) as usize];
+                word(entry) & IN_MEMORY_OR_SWAPPED != 0
+            };
+            while index < count {
+                let run = (index..count).take_while(|page| in_use(*page)).count() as u64;
+                if run == 0 {
+                    index += 1;
+                    continue;
+                }
+                let length = (run * PAGE) as usize;
+                let read = self.read_some(at + index * PAGE, &mut bytes[..length]);
+                look(&bytes[..read]);
+                index += run;
+                let Some(rest) = left.checked_sub(run * PAGE) else {
+                    return false;
+                };
+                *left = rest;
+            }
+            at += count * PAGE;
+        }
+        true
     }
 
     /// Writes memory, whatever its protection, and reads it back.
@@ -296,7 +349,7 @@ fn status(path: &std::path::Path, field: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-fn mapping(line: &[u8]) -> Option<Mapping> {
+pub(crate) fn mapping(line: &[u8]) -> Option<Mapping> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
     let mut text = || std::str::from_utf8(fields.next()?).ok();
     let (start, end) = text()?.split_once('-')?;

@@ -89,12 +89,27 @@ pub(crate) struct PatchRecord {
     pub(crate) unwind: (u64, u64),
     /// Address and bytes of its unwind records.
     pub(crate) eh_frame: (u64, u64),
+    /// Address and bytes of the code that runs its constructors; zeros if it has none.
+    pub(crate) gate: (u64, u64),
+    /// The word that says whether they have run.
+    pub(crate) gate_word: u64,
+    /// Whether its code takes addresses of its own memory, which the program may keep.
+    pub(crate) exposed: bool,
+    /// Whether its memory stays for good: the C library may have addresses of it.
+    pub(crate) stays: bool,
 }
 
 impl PatchRecord {
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        let filled = self.segments.iter().filter(|(_, bytes)| *bytes > 0);
-        filled.map(|(start, bytes)| *start..start.saturating_add(*bytes))
+        let word = (self.gate_word, if self.gate_word == 0 { 0 } else { 64 });
+        let all = self.segments.iter().copied().chain([self.gate, word]);
+        all.filter(|(_, bytes)| *bytes > 0)
+            .map(|(start, bytes)| start..start.saturating_add(bytes))
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.ranges().map(|range| range.end - range.start).sum()
     }
 
     pub(crate) fn code(&self) -> Range<u64> {
@@ -137,6 +152,35 @@ pub(crate) struct EventRecord {
 impl Registry {
     pub(crate) fn patch(&self, id: u64) -> Option<&PatchRecord> {
         self.patches.iter().find(|patch| patch.id == id)
+    }
+
+    /// The first of so many entries of the unwind table that no patch uses.
+    pub(crate) fn free_unwind_entries(&self, count: u64) -> u64 {
+        let mut used: Vec<(u64, u64)> = self.patches.iter().map(|patch| patch.unwind).collect();
+        used.sort_unstable();
+        let mut first = 0;
+        for (start, taken) in used.into_iter().filter(|(_, taken)| *taken > 0) {
+            if start >= first + count {
+                break;
+            }
+            first = first.max(start + taken);
+        }
+        first
+    }
+
+    /// Marks patches as reverted, and leads their functions to the versions before. Gives the name, the hash and the
+    /// number of functions of each.
+    pub(crate) fn take_back(&mut self, ids: &[u64]) -> Vec<(String, String, usize)> {
+        let mut taken = Vec::new();
+        for patch in self.patches.iter_mut().filter(|patch| ids.contains(&patch.id)) {
+            patch.live = false;
+            patch.quiet = false;
+            taken.push((patch.name.clone(), patch.hash.clone(), patch.functions.len()));
+        }
+        for slot in &mut self.slots {
+            slot.stack.retain(|(id, _)| !ids.contains(id));
+        }
+        taken
     }
 
     pub(crate) fn live(&self) -> impl Iterator<Item = &PatchRecord> {
@@ -248,11 +292,8 @@ impl Records {
         let address = arena.registry(sequence);
         procfs.write(address, &bytes)?;
         let mut page = self.page.clone();
-        page[..8].copy_from_slice(SWITCH_MAGIC);
-        let words = [sequence, address, bytes.len() as u64, checksum_of(&bytes)];
-        for (at, value) in words.iter().enumerate() {
-            page[8 + at * 8..16 + at * 8].copy_from_slice(&value.to_le_bytes());
-        }
+        let head = page_head(sequence, address, &bytes);
+        page[..head.len()].copy_from_slice(&head);
         for slot in &registry.slots {
             let at = arena::word_offset(slot.slot);
             page[at..at + 8].copy_from_slice(&arena.pad(slot.slot, slot.pad()).to_le_bytes());
@@ -287,6 +328,12 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// What the switch page starts with when it leads to a registry.
+pub(crate) fn page_head(sequence: u64, address: u64, registry: &[u8]) -> Vec<u8> {
+    let words = [sequence, address, registry.len() as u64, checksum_of(registry)];
+    [&SWITCH_MAGIC[..], &words.map(u64::to_le_bytes).concat()].concat()
 }
 
 /// FNV-1a of 64 bits: it tells a page that is being written from one that is whole.

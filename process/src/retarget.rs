@@ -93,7 +93,8 @@ impl<'a> PatchObject<'a> {
             let Ok(Some(section)) = symbols.symbol_section(LE, symbol, index) else {
                 continue;
             };
-            if name.is_empty() || !wanted.contains(&symbol.st_type()) {
+            let end = symbol.st_value(LE).checked_add(symbol.st_size(LE));
+            if name.is_empty() || end.is_none() || !wanted.contains(&symbol.st_type()) {
                 continue;
             }
             let Some(header) = object.sections.get(section.0) else {
@@ -116,6 +117,26 @@ impl<'a> PatchObject<'a> {
             });
         }
         Some(object)
+    }
+
+    /// The names that it leaves to others to define.
+    pub(crate) fn undefined(&self) -> impl Iterator<Item = String> + '_ {
+        let undefined = self
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.st_shndx(LE) == elf::SHN_UNDEF);
+        undefined.filter_map(|symbol| {
+            let name = self.symbols.symbol_name(LE, symbol).ok()?;
+            (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+        })
+    }
+
+    pub(crate) fn has_debug_information(&self) -> bool {
+        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
+        names.is_ok_and(|table| {
+            let named = |name: &[u8]| table.section_by_name(LE, name).is_some();
+            named(b".debug_info") || named(b".zdebug_info")
+        })
     }
 
     /// The contents of a definition, with the offsets of the bytes that relocations fill.
@@ -292,6 +313,152 @@ impl<'a> PatchObject<'a> {
             }
         }
         Some(ends)
+    }
+}
+
+/// What is asked of references to the object itself.
+impl<'a> PatchObject<'a> {
+    /// The sections that code can refer to, without those of unwinding and of constructors.
+    pub(crate) fn loaded_sections(&self) -> impl Iterator<Item = (usize, &'a SectionHeader)> + '_ {
+        let names = FileHeader::parse(self.bytes)
+            .and_then(|file| file.sections(LE, self.bytes))
+            .ok();
+        self.sections.iter().copied().enumerate().filter(move |(_, header)| {
+            let name = names
+                .as_ref()
+                .and_then(|table| table.section_name(LE, header).ok())
+                .unwrap_or_default();
+            let arrays: [&[u8]; 6] = [
+                b".preinit_array",
+                b".init_array",
+                b".fini_array",
+                b".ctors",
+                b".dtors",
+                b".note",
+            ];
+            let apart = header.sh_type(LE) == elf::SHT_X86_64_UNWIND || self.is_unwind(header);
+            header.sh_flags(LE).contains(elf::SHF_ALLOC)
+                && !apart
+                && !arrays.iter().any(|array| name.starts_with(array))
+        })
+    }
+
+    pub(crate) fn code_of(&self, section: usize) -> &'a [u8] {
+        let header = self.sections.get(section);
+        header
+            .and_then(|header| header.data(LE, self.bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether a reference goes to the object's own memory.
+    pub(crate) fn is_own(&self, relocation: &Relocation, end: u64, aliases: &HashMap<usize, Alias>) -> bool {
+        let index = object::SymbolIndex(relocation.symbol as usize);
+        let Ok(symbol) = self.symbols.symbol(index) else {
+            return true;
+        };
+        let ends = HashMap::from([(relocation.offset, end - relocation.offset)]);
+        let meant = self.meaning(relocation, Some(&ends)).map(|(index, _)| index);
+        let defined = symbol.st_shndx(LE) != elf::SHN_UNDEF && symbol.st_shndx(LE) != elf::SHN_ABS;
+        defined && !meant.is_some_and(|index| aliases.contains_key(&index))
+    }
+
+    /// Whether a reference reads an address from a table of the linker's.
+    pub(crate) fn is_by_table(&self, relocation: &Relocation) -> bool {
+        let kinds = [
+            elf::R_X86_64_GOTPCREL,
+            elf::R_X86_64_GOTPCRELX,
+            elf::R_X86_64_REX_GOTPCRELX,
+            elf::R_X86_64_CODE_4_GOTPCRELX,
+            elf::R_X86_64_CODE_5_GOTPCRELX,
+            elf::R_X86_64_CODE_6_GOTPCRELX,
+            elf::R_X86_64_GOTPCREL64,
+            elf::R_X86_64_GOT32,
+            elf::R_X86_64_GOT64,
+        ];
+        kinds.iter().any(|kind| kind.0 == relocation.number)
+    }
+
+    /// Whether a reference goes to distances to code, which are good for jumps only.
+    pub(crate) fn is_jump_table(&self, relocation: &Relocation, end: u64) -> bool {
+        let index = object::SymbolIndex(relocation.symbol as usize);
+        let Ok(symbol) = self.symbols.symbol(index) else {
+            return false;
+        };
+        let Ok(Some(section)) = self.symbols.symbol_section(LE, symbol, index) else {
+            return false;
+        };
+        let behind = end - relocation.offset;
+        let place = relocation
+            .addend
+            .wrapping_add_unsigned(behind)
+            .wrapping_add_unsigned(symbol.st_value(LE));
+        let Ok(place) = u64::try_from(place) else { return false };
+        let at = self.relocations_in(section.0, place..place.saturating_add(1));
+        at.iter().any(|entry| entry.number == elf::R_X86_64_PC32.0)
+    }
+
+    /// The relocations of a part of a section.
+    pub(crate) fn relocations_in(&self, section: usize, range: Range<u64>) -> Vec<Relocation> {
+        let tables = self.relocation_tables().filter(|(target, _)| *target == section);
+        let all = tables.flat_map(|(_, table)| table.iter().map(relocation));
+        all.filter(|relocation| range.contains(&relocation.offset)).collect()
+    }
+
+    /// The functions that the arrays of constructors name, by their symbols' indexes.
+    pub(crate) fn constructors(&self) -> Vec<usize> {
+        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
+        let Ok(names) = names else { return Vec::new() };
+        let is_array = |section: usize| {
+            let name = self
+                .sections
+                .get(section)
+                .and_then(|header| names.section_name(LE, header).ok());
+            let arrays: [&[u8]; 3] = [b".preinit_array", b".init_array", b".ctors"];
+            name.is_some_and(|name| arrays.iter().any(|array| name.starts_with(array)))
+        };
+        let tables = self.relocation_tables().filter(|(section, _)| is_array(*section));
+        let all = tables.flat_map(|(_, table)| table.iter().map(relocation));
+        all.filter_map(|relocation| Some(self.meaning(&relocation, None)?.0))
+            .collect()
+    }
+
+    /// The definitions that a function refers to, and those that the object's static functions do which it refers to.
+    pub(crate) fn reached_from(&self, function: &Definition) -> Vec<&Definition> {
+        let mut found: Vec<&Definition> = Vec::new();
+        let mut waiting = vec![function.index];
+        let mut seen = waiting.clone();
+        while let Some(index) = waiting.pop() {
+            let Some(function) = self.definitions.iter().find(|definition| definition.index == index) else {
+                continue;
+            };
+            let Some(ends) = self
+                .sections
+                .get(function.section)
+                .and_then(|header| self.instruction_ends(function.section, header))
+            else {
+                continue;
+            };
+            let range = function.value..function.value.saturating_add(function.size);
+            for relocation in self.relocations_in(function.section, range) {
+                let meant = self.meaning(&relocation, Some(&ends)).map(|(index, _)| index);
+                let Some(definition) = self
+                    .definitions
+                    .iter()
+                    .find(|definition| Some(definition.index) == meant)
+                else {
+                    continue;
+                };
+                if seen.contains(&definition.index) {
+                    continue;
+                }
+                seen.push(definition.index);
+                if definition.executable && definition.local {
+                    waiting.push(definition.index);
+                }
+                found.push(definition);
+            }
+        }
+        found
     }
 }
 

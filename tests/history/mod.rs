@@ -47,6 +47,8 @@ struct Module {
     uses: BTreeSet<u64>,
     /// Functions that only this module defines, with what they return.
     own: Vec<(String, Value)>,
+    /// What it stands for, and what stood for that before.
+    changed: Vec<(String, Option<Definition>)>,
 }
 
 /// What a function returns.
@@ -65,6 +67,8 @@ struct Model {
     names: BTreeMap<String, Vec<Definition>>,
     /// Calls go through stubs, so that names may get another meaning.
     stubs: bool,
+    /// Superseded versions that are kept.
+    versions: usize,
     /// The system has refused something, which may have been to take memory back.
     was_refused: bool,
     next: u64,
@@ -102,11 +106,11 @@ impl Model {
                     uses.insert(old.module);
                 }
                 Some(old) if !old.weak && !replace => return Plan::Refuse,
-                old => {
-                    // A variable that is replaced keeps its value.
-                    let value = old.filter(|_| name.starts_with('v')).map_or(value, |old| old.value);
-                    publish.push((name, Definition { module, weak, value }));
+                // A variable that is replaced stays where it is, with its value.
+                Some(old) if name.starts_with('v') => {
+                    uses.insert(old.module);
                 }
+                _ => publish.push((name, Definition { module, weak, value })),
             }
         }
         let find = |name: &str, uses: &mut BTreeSet<u64>| {
@@ -143,8 +147,9 @@ impl Model {
         Plan::Accept { uses, own, publish }
     }
 
-    fn accept(&mut self, key: u64, module: Module, publish: Vec<(String, Definition)>, replace: bool) {
+    fn accept(&mut self, key: u64, mut module: Module, publish: Vec<(String, Definition)>, replace: bool) {
         for (name, definition) in publish {
+            module.changed.push((name.clone(), self.current(&name)));
             let definitions = self.names.entry(name).or_default();
             if replace {
                 definitions.clear();
@@ -152,6 +157,38 @@ impl Model {
             definitions.push(definition);
         }
         self.modules.insert(key, module);
+    }
+
+    /// Takes a replacement back.
+    fn roll_back(&mut self, key: u64) {
+        let module = self.modules.remove(&key).expect("it is there");
+        for (name, before) in module.changed {
+            // What was new in it, and has been superseded since, is not its own any more.
+            if self.current(&name).is_none_or(|now| now.module != key) {
+                continue;
+            }
+            match before {
+                Some(definition) => self.names.insert(name, vec![definition]),
+                None => self.names.remove(&name),
+            };
+        }
+    }
+
+    /// Whether a replacement can be taken back for sure: it is the last thing that was done, and brought no new name.
+    fn can_roll_back(&self, key: u64) -> bool {
+        let changed = &self.modules[&key].changed;
+        let all_before = changed.iter().all(|(_, before)| before.is_some());
+        self.versions > 0 && key + 1 == self.next && !changed.is_empty() && all_before
+    }
+
+    /// Whether what a module stands for is called, or used, by another one.
+    fn is_followed(&self, key: u64) -> bool {
+        let of_module = |name: &String| self.current(name).is_some_and(|definition| definition.module == key);
+        let mut others = self.modules.iter().filter(|(other, _)| **other != key);
+        others.any(|(_, module)| {
+            let mut own = module.own.iter();
+            own.any(|(_, value)| matches!(value, Value::Following(name) if of_module(name)))
+        })
     }
 
     fn remove(&mut self, key: u64) {
@@ -222,8 +259,8 @@ fn items(choices: &mut Choices<'_>, stubs: bool) -> Vec<Item> {
             },
             5..=7 => Item::Caller { name },
             8 => Item::Variable { name, value },
-            9 if !stubs => Item::ThreadLocal { value },
-            10 if !stubs => Item::Constructed { value },
+            9 => Item::ThreadLocal { value },
+            10 => Item::Constructed { value },
             11 if choices.once_in(4) => Item::Broken,
             _ => continue,
         };
@@ -240,7 +277,8 @@ fn items(choices: &mut Choices<'_>, stubs: bool) -> Vec<Item> {
 
 /// The object of some items.
 fn object(module: u64, items: &[Item]) -> Input<'static> {
-    let mut text = String::from("    .text\n");
+    // Static variables of the same file are the same variables.
+    let mut text = format!("    .file \"m{module}.s\"\n    .text\n");
     let mut function = |binding: &str, name: &str, body: &str| {
         let _ = writeln!(
             text,
@@ -311,7 +349,8 @@ pub fn check_history(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let protection = *choices.pick(&[Protection::Strict, Protection::Fast, Protection::Private]);
     let stubs = protection != Protection::Private && choices.once_in(3);
-    let builder = Session::builder().protection(protection);
+    let versions = *choices.pick(&[0, 1, MOST_OPERATIONS]);
+    let builder = Session::builder().protection(protection).versions(versions);
     let session = if stubs {
         builder.linkage(Linkage::Stubs)
     } else {
@@ -320,6 +359,7 @@ pub fn check_history(bytes: &[u8]) {
     .build();
     let mut model = Model {
         stubs,
+        versions,
         ..Model::default()
     };
     for _ in 0..choices.below(MOST_OPERATIONS as u64) {
@@ -335,17 +375,45 @@ pub fn check_history(bytes: &[u8]) {
     }
 }
 
+/// One of the modules.
+fn pick(model: &Model, choices: &mut Choices<'_>) -> u64 {
+    let keys: Vec<u64> = model.modules.keys().copied().collect();
+    *choices.pick(&keys)
+}
+
 fn step(session: &Session, model: &mut Model, choices: &mut Choices<'_>) {
     match choices.below(8) {
         5 | 6 if !model.stubs && !model.modules.is_empty() => {
-            let keys: Vec<u64> = model.modules.keys().copied().collect();
-            let key = *choices.pick(&keys);
+            let key = pick(model, choices);
             // SAFETY: nothing of the module is running.
             let result = unsafe { session.unload(model.modules[&key].id) };
             match (result, model.is_used(key)) {
                 (Ok(()), false) => model.remove(key),
                 (Err(Error::InUse { .. }), true) => {}
                 (result, used) => panic!("unload of {key}, used: {used}: {result:?}\n{model:#?}"),
+            }
+        }
+        5 if choices.once_in(2) && !model.modules.is_empty() => {
+            let key = pick(model, choices);
+            // SAFETY: nothing of the module is running.
+            match unsafe { session.unload(model.modules[&key].id) } {
+                Ok(()) => {
+                    assert!(!model.is_followed(key), "{key}\n{model:#?}");
+                    model.remove(key);
+                }
+                // Superseded modules, of which the model knows nothing any more, may use it, too.
+                Err(Error::InUse { .. }) => {}
+                // All that it stood for was replaced.
+                Err(Error::NoSuchModule) => {}
+                Err(error) => panic!("unload of {key}: {error}\n{model:#?}"),
+            }
+        }
+        6 if choices.once_in(2) && !model.modules.is_empty() => {
+            let key = pick(model, choices);
+            match session.rollback(model.modules[&key].id) {
+                Ok(_) => model.roll_back(key),
+                Err(Error::NoRollback(_) | Error::NoSuchModule) if !model.can_roll_back(key) => {}
+                Err(error) => panic!("rollback of {key}: {error}\n{model:#?}"),
             }
         }
         7 => {
@@ -388,7 +456,17 @@ fn load(session: &Session, model: &mut Model, items: &[Item], replace: bool, ref
     match (result, model.plan(key, items, replace)) {
         (Err(_), Plan::Accept { .. }) if refused => {}
         (Ok(id), Plan::Accept { uses, own, publish }) => {
-            model.accept(key, Module { id, uses, own }, publish, replace);
+            model.accept(
+                key,
+                Module {
+                    id,
+                    uses,
+                    own,
+                    changed: Vec::new(),
+                },
+                publish,
+                replace,
+            );
         }
         (Err(_), Plan::Refuse) => {}
         (Ok(_), Plan::Refuse) => panic!("{items:?} should be refused\n{model:#?}"),

@@ -20,7 +20,28 @@ impl Case {
     pub(super) fn is_apx(&self) -> bool {
         self.row.is_apx() || self.inst.hints.has(Hints::NF) || self.inst.operands().iter().any(uses_high_general)
     }
+
+    /// Whether GNU as 2.40 and iced-x86 1.21 do not know it.
+    pub(super) fn is_recent(&self) -> bool {
+        self.is_apx() || self.row.is_avx10() || RECENT.iter().any(|start| self.row.text().starts_with(start))
+    }
 }
+
+/// Rows of other families, by the start of their text, that are younger than GNU as 2.40 and iced-x86 1.21.
+const RECENT: &[&str] = &[
+    "movrs ",
+    "prefetchrst2 ",
+    "rdmsr Rq",
+    "wrmsrns Id",
+    "tileloaddrs",
+    "tilemovrow ",
+    "tcvtrow",
+    "tdphf8ps ",
+    "tdphbf8ps ",
+    "tdpbf8ps ",
+    "tdpbhf8ps ",
+    "tmmultf32ps ",
+];
 
 fn uses_high_general(operand: &Operand) -> bool {
     let high = |reg: crate::reg::Reg| reg.num > 15 && reg.size_bytes() < 16;

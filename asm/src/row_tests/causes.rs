@@ -43,7 +43,7 @@ fn listed(list: &[(&str, &'static str)], case: &Case) -> Option<&'static str> {
         .map(|(_, cause)| *cause)
 }
 
-/// Rows by the start of their text, and why llvm-mc 19 refuses some of what they take.
+/// Rows by the start of their text, and why llvm-mc 22 refuses some of what they take.
 const LLVM_REFUSES: &[(&str, &str)] = &[
     ("call Ev", "has no 16-bit near branches in 64-bit mode"),
     ("jmp Ev", "has no 16-bit near branches in 64-bit mode"),
@@ -52,7 +52,6 @@ const LLVM_REFUSES: &[(&str, &str)] = &[
     ("clrssbsy", "wants another size word for the shadow stack token"),
     ("rstorssp", "wants another size word for the shadow stack token"),
     ("cmpsd", "takes cmpsd for the SSE comparison alone"),
-    ("ctest{", "has one order of register and memory in ctest"),
     ("imulzu", "has no {nf} imulzu; APX has"),
     ("in ", "wants a suffix"),
     ("out ", "wants a suffix"),
@@ -65,6 +64,8 @@ const LLVM_REFUSES: &[(&str, &str)] = &[
     ("movsxd G", "has movsxd with 64-bit destinations only"),
     ("urdmsr Rq,Id", "takes the MSR's number as signed"),
     ("uwrmsr Id,Rq", "takes the MSR's number as signed"),
+    ("rdmsr Rq,Id", "takes the MSR's number as signed"),
+    ("wrmsrns Id,Rq", "takes the MSR's number as signed"),
     ("vcvtsi2s", "wants the rounding before the general register"),
     ("vcvtusi2s", "wants the rounding before the general register"),
     ("vcvtdq2ph", "has the suffixed name for memory without broadcast only"),
@@ -72,6 +73,8 @@ const LLVM_REFUSES: &[(&str, &str)] = &[
         "vcvtneps2bf16",
         "has the suffixed name for memory without broadcast only",
     ),
+    ("vcvtph2bf8", "has the suffixed name for memory without broadcast only"),
+    ("vcvtph2hf8", "has the suffixed name for memory without broadcast only"),
     ("vcvtpd2ph", "has the suffixed name for memory without broadcast only"),
     ("vcvtps2phx", "has the suffixed name for memory without broadcast only"),
     ("vcvtqq2ph", "has the suffixed name for memory without broadcast only"),
@@ -86,10 +89,9 @@ const LLVM_REFUSES: &[(&str, &str)] = &[
         "wants another size word for the prefetches of Knights Landing",
     ),
     ("xstore", "has no names with a hyphen"),
-    ("fcom", "has no such operands"),
 ];
 
-/// Rows by the start of their text, and why llvm-mc 19's bytes are others.
+/// Rows by the start of their text, and why llvm-mc 22's bytes are others.
 const LLVM_ENCODES: &[(&str, &str)] = &[
     ("call Mp", "reads the size word of a far branch as the offset's"),
     ("jmp Mp", "reads the size word of a far branch as the offset's"),
@@ -109,18 +111,6 @@ const LLVM_ENCODES: &[(&str, &str)] = &[
     (
         "urdmsr Rq,Gq",
         "has the operands of urdmsr the other way around than the SDM",
-    ),
-    (
-        "vgatherpf",
-        "scales the displacement by another element size; iced-x86 agrees with GNU as",
-    ),
-    (
-        "vscatterpf",
-        "scales the displacement by another element size; iced-x86 agrees with GNU as",
-    ),
-    (
-        "{vgf2p8affine",
-        "does not scale the displacement of a broadcast; iced-x86 agrees with GNU as",
     ),
     (
         "vp2intersect",
@@ -150,9 +140,6 @@ pub(super) fn llvm_mc(case: &Case, ours: &Ours, theirs: &Theirs) -> Option<&'sta
             }
             false => listed(LLVM_ENCODES, case),
         },
-        (Err(EncodeError::HighByteWithRex { .. }), Theirs::Bytes(_)) if case.is_apx() => {
-            Some("encodes ah, ch, dh and bh in APX forms, where their numbers mean spl, bpl, sil and dil")
-        }
         (Err(_), Theirs::Bytes(_)) if case.row.flags & flag::DISTINCT != 0 && repeats_first(case) => {
             Some("takes a register twice where the processor raises #UD")
         }

@@ -66,7 +66,7 @@ fn compare(
 fn with_gnu_as(dialect: Dialect) {
     let cases: Vec<&Case> = cases::all()
         .iter()
-        .filter(|c| !c.is_apx() && c.row.is_of(dialect.syntax()))
+        .filter(|c| !c.is_recent() && c.row.is_of(dialect.syntax()))
         .collect();
     let lines: Vec<String> = cases.iter().map(|c| print::text(c, dialect)).collect();
     let theirs = oracle::gnu_as(&lines, dialect.syntax());

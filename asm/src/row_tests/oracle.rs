@@ -96,7 +96,7 @@ pub(super) fn llvm_mc(lines: &[String], syntax: Syntax) -> Vec<Theirs> {
     // Without this, APX instructions are unknown.
     const FEATURES: &str = "+egpr,+push2pop2,+ppx,+ndd,+ccmp,+nf,+cf,+zu";
     let command = |input: &Path, output: &Path| {
-        let mut command = Command::new("llvm-mc-19");
+        let mut command = Command::new("llvm-mc-22");
         command
             .args(["-triple=x86_64", "-filetype=obj", "-mattr", FEATURES, "-o"])
             .arg(output)

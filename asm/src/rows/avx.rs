@@ -317,7 +317,9 @@ pub(super) const ROWS: &[&str] = &[
     "kshiftlw K,Y,Ib : VEX.L0.66.0F3A.W1 32",
     "kshiftld K,Y,Ib : VEX.L0.66.0F3A.W0 33",
     "kshiftlq K,Y,Ib : VEX.L0.66.0F3A.W1 33",
-    // User-level model-specific registers: a VEX map of their own.
+    // Model-specific registers, by an immediate or at user level: a VEX map of their own.
+    "rdmsr Rq,Id : VEX.L0.F2.M7.W0 F6 /0",
+    "wrmsrns Id,Rq : VEX.L0.F3.M7.W0 F6 /0",
     "urdmsr Rq,Gq : F2 0F 38 F8",
     "urdmsr Rq,Id : VEX.L0.F2.M7.W0 F8 /0",
     "uwrmsr Gq,Rq : F3 0F 38 F8",

@@ -21,6 +21,8 @@ macro_rules! avx {
     };
 }
 
+pub(super) use avx;
+
 /// The integer predicates of AVX-512.
 macro_rules! integer {
     ($rest:literal, $row:literal) => {

@@ -41,6 +41,8 @@ pub(super) const ROWS: &[&str] = &[
     "movsw Gy,Ew : 0F BF att",
     "movsl Gq,Ed : REX.W 63 att ~q",
     "movslq Gq,Ed : REX.W 63 att",
+    "movrs Gb,Mb : 0F 38 8A",
+    "movrs Gv,Mv : 0F 38 8B",
     "movbe Gv,Mv : 0F 38 F0",
     "movbe Mv,Gv : 0F 38 F1",
     each_condition!("cmov", " Gv,Ev : 0F 40+n"),

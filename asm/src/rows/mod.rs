@@ -7,6 +7,7 @@ mod amd;
 mod amx;
 mod apx;
 mod avx;
+mod avx10;
 mod avx512;
 mod avx512_fp16;
 mod avx512_integer;
@@ -33,6 +34,7 @@ pub(crate) const FAMILIES: &[&[&str]] = &[
     avx512_integer::ROWS,
     avx512_fp16::ROWS,
     amx::ROWS,
+    avx10::ROWS,
     apx::ROWS,
 ];
 

@@ -112,6 +112,7 @@ pub(super) const ROWS: &[&str] = &[
     "mfence : 0F AE F0",
     "sfence : 0F AE F8",
     "{prefetchnta,prefetcht0,prefetcht1,prefetcht2} M : 0F 18 /n nosfx",
+    "prefetchrst2 M : 0F 18 /4 nosfx",
     "prefetchit1 M : 0F 18 /6 nosfx",
     "prefetchit0 M : 0F 18 /7 nosfx",
     "{prefetch,prefetchw,prefetchwt1} M : 0F 0D /n nosfx",
