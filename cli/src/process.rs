@@ -1,7 +1,11 @@
 //! `restub plan`, `patch`, `status`, `revert` and `history`: what is done to running processes.
 
+mod several;
+pub(crate) mod targets;
+pub(crate) mod trial;
+
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +15,8 @@ use restub_process::{
 };
 use serde::Serialize;
 
+use self::several::{Outcome, Several, patch_one};
+use self::targets::{Operands, TargetArguments, operands};
 use crate::files;
 use crate::output::{self, Hex};
 use crate::process_arguments::{
@@ -23,6 +29,8 @@ pub(crate) const REFUSED: u8 = 3;
 const BUSY: u8 = 4;
 /// The process may not be traced.
 const FORBIDDEN: u8 = 5;
+/// The patch was applied, and did not stand its trial.
+const UNDONE: u8 = 6;
 
 /// What a plan says of one function, in JSON.
 #[derive(Debug, Serialize)]
@@ -65,6 +73,7 @@ struct Patch {
     stop_us: Option<f64>,
     attempts: u32,
     threads: usize,
+    undone: Option<String>,
 }
 
 /// What `revert --json` prints.
@@ -125,66 +134,131 @@ struct EventJson {
 }
 
 pub(crate) fn plan(arguments: &PlanArguments) -> anyhow::Result<ExitCode> {
-    let inputs = files::open_all(&arguments.patch.files)?;
-    let report = match restub_process::plan(arguments.patch.pid, &inputs, &options(&arguments.patch, None)) {
-        Ok(report) => report,
-        Err(error) => return failed(&error),
-    };
-    if arguments.patch.json {
-        output::print_json(&plan_json(&report))?;
-    } else {
-        output::print(&plan_text(&report))?;
+    let patch = &arguments.patch;
+    let (pids, inputs) = patch_operands(&patch.targets, &patch.operands)?;
+    let mut plans = Vec::new();
+    for pid in pids {
+        match restub_process::plan(pid, &inputs, &options(patch, None)) {
+            Ok(report) => plans.push(report),
+            Err(error) => return failed(&error),
+        }
+    }
+    let several = patch.targets.given();
+    match plans.as_slice() {
+        [only] if patch.json && !several => output::print_json(&plan_json(only))?,
+        all if patch.json => {
+            let processes: Vec<Plan> = all.iter().map(plan_json).collect();
+            output::print_json(&serde_json::json!({ "processes": processes }))?;
+        }
+        all => {
+            let title = |report: &PlanReport| match several {
+                true => format!("process {}: {}\n", report.pid, targets::executable(report.pid)),
+                false => String::new(),
+            };
+            let texts: Vec<String> = all.iter().map(|report| title(report) + &plan_text(report)).collect();
+            output::print(&texts.concat())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn patch(arguments: &PatchArguments) -> anyhow::Result<ExitCode> {
-    let inputs = files::open_all(&arguments.patch.files)?;
-    let options = options(&arguments.patch, arguments.kill_at_step);
-    let report = match restub_process::patch(arguments.patch.pid, &inputs, &options) {
-        Ok(report) => report,
-        Err(error) => return failed(&error),
+    let patch = &arguments.patch;
+    let (pids, inputs) = patch_operands(&patch.targets, &patch.operands)?;
+    let options = options(patch, arguments.kill_at_step);
+    let several = Several {
+        targets: &patch.targets,
+        inputs: &inputs,
+        options: &options,
+        trial: &arguments.trial,
+        all_or_none: arguments.all_or_none,
+        json: patch.json,
     };
-    if arguments.patch.json {
-        output::print_json(&Patch {
-            plan: plan_json(&report.plan),
-            stop_us: report.stop.map(microseconds),
-            attempts: report.attempts,
-            threads: report.threads,
-        })?;
-    } else {
-        output::print(&patch_text(&report))?;
+    if patch.targets.given() {
+        return several.patch(pids);
     }
-    Ok(ExitCode::SUCCESS)
+    let outcome = patch_one(pids[0], &inputs, &options, &arguments.trial);
+    if let Outcome::Failed(error) = &outcome {
+        return failed(error);
+    }
+    let undone = outcome.error();
+    if let (Some(report), true) = (outcome.report(), patch.json) {
+        let undone = undone.clone();
+        output::print_json(&Patch {
+            undone,
+            ..patch_json(report)
+        })?;
+    } else if let Some(report) = outcome.report() {
+        output::print(&patch_text(report))?;
+    }
+    if let Some(reason) = undone {
+        let what = match outcome {
+            Outcome::Ended(..) => "the patch was applied",
+            _ => "the patch is taken back",
+        };
+        eprintln!("restub: {what}: {reason}");
+    }
+    Ok(ExitCode::from(outcome.code()))
+}
+
+/// The processes, and the files of the patch.
+fn patch_operands(
+    targets: &TargetArguments,
+    words: &[String],
+) -> anyhow::Result<(Vec<i32>, Vec<restub::loader::Input<'static>>)> {
+    let Operands { pids, rest } = operands(targets, words)?;
+    anyhow::ensure!(!rest.is_empty(), "no object or archive is given");
+    let paths: Vec<PathBuf> = rest.into_iter().map(PathBuf::from).collect();
+    Ok((pids, files::open_all(&paths)?))
+}
+
+fn patch_json(report: &PatchReport) -> Patch {
+    Patch {
+        plan: plan_json(&report.plan),
+        stop_us: report.stop.map(microseconds),
+        attempts: report.attempts,
+        threads: report.threads,
+        undone: None,
+    }
 }
 
 pub(crate) fn revert(arguments: &RevertArguments) -> anyhow::Result<ExitCode> {
-    let which = match (&arguments.name, arguments.all) {
-        (Some(name), _) => Which::Name(name.clone()),
-        (None, true) => Which::All,
-        (None, false) => Which::Last,
+    let Operands { pids, rest } = operands(&arguments.targets, &arguments.operands)?;
+    let which = match (rest.as_slice(), arguments.all) {
+        ([name], false) => Which::Name(name.clone()),
+        ([], true) => Which::All,
+        ([], false) => Which::Last,
+        ([_], true) => anyhow::bail!("a patch's name and --all exclude each other"),
+        (more, _) => anyhow::bail!("{} patches are named; give one, or --all", more.len()),
     };
     let options = Options {
         exposed: exposed(arguments.free_exposed),
         kill_at_step: arguments.kill_at_step,
         ..Options::default()
     };
-    let report = match restub_process::revert(arguments.pid, &which, &options) {
+    if arguments.targets.given() {
+        return several::revert(&pids, &which, &options, arguments.json);
+    }
+    let report = match restub_process::revert(pids[0], &which, &options) {
         Ok(report) => report,
         Err(error) => return failed(&error),
     };
     if arguments.json {
-        output::print_json(&Revert {
-            pid: report.pid,
-            reverted: report.patches,
-            restored: report.restored,
-            stop_us: report.stop.map(microseconds),
-            lingering: report.lingering,
-        })?;
+        output::print_json(&revert_json(&report))?;
     } else {
         output::print(&revert_text(&report))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn revert_json(report: &RevertReport) -> Revert {
+    Revert {
+        pid: report.pid,
+        reverted: report.patches.clone(),
+        restored: report.restored.clone(),
+        stop_us: report.stop.map(microseconds),
+        lingering: report.lingering.clone(),
+    }
 }
 
 pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
@@ -263,16 +337,19 @@ fn options(files: &PatchFiles, kill_at_step: Option<u64>) -> Options {
 
 /// Prints an error, each reason on a line of its own, and says what kind it is by the exit status.
 fn failed(error: &Error) -> anyhow::Result<ExitCode> {
-    let code = match error {
+    for line in error.to_string().lines() {
+        eprintln!("restub: {line}");
+    }
+    Ok(ExitCode::from(code_of(error)))
+}
+
+fn code_of(error: &Error) -> u8 {
+    match error {
         Error::Refused(_) | Error::Needed { .. } | Error::Unsupported { .. } => REFUSED,
         Error::Busy { .. } | Error::NotStopped { .. } | Error::Loading(_) => BUSY,
         Error::Permission { .. } | Error::Traced { .. } => FORBIDDEN,
         _ => crate::FAILED,
-    };
-    for line in error.to_string().lines() {
-        eprintln!("restub: {line}");
     }
-    Ok(ExitCode::from(code))
 }
 
 fn microseconds(time: Duration) -> f64 {
@@ -280,7 +357,11 @@ fn microseconds(time: Duration) -> f64 {
 }
 
 fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    count_of(number, noun, &format!("{noun}s"))
+}
+
+fn count_of(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 fn plan_json(report: &PlanReport) -> Plan {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
+use crate::process::targets::TargetArguments;
+use crate::process::trial::TrialArguments;
+
 /// Codes that the process commands exit with, for their help.
 macro_rules! exit_codes {
     ($examples:literal) => {
@@ -15,7 +18,8 @@ macro_rules! exit_codes {
 JSON: cli/JSON.md describes every field.
 
 Exit status: 0 if it is done or was done before, 1 if it failed, 2 for bad usage, 3 if the patch is refused because it
-cannot be applied safely, 4 if threads were in the way for too long, 5 if the process may not be traced."
+cannot be applied safely, 4 if threads were in the way for too long, 5 if the process may not be traced, 6 if the patch
+did not stand its trial and was taken back. With several processes, what those that failed have in common, or 1."
         )
     };
 }
@@ -40,15 +44,27 @@ pub(crate) struct PlanArguments {
 /// Whatever else the objects refer to is the process's own: its variables keep their values, also static ones, and also
 /// those that the objects define again. A function that is replaced can be called as it was under the name
 /// FUNCTION@original (in C: __asm__(\".symver old_f, f@original\")).
+///
+/// With --process, --unit, --cgroup or --pid several processes are patched, one after the other and each by itself, also
+/// those that are started meanwhile; what is printed at the end sums up what became of each. Children that a patched
+/// process forks have the patch; programs that it executes have not.
 #[derive(Debug, Args)]
 #[command(after_help = exit_codes!("\
 Examples:
   gcc -O2 -fPIC -c fix.c && restub patch 4242 fix.o
   restub patch 4242 --consistency quiet --timeout 10 --name cve-2026-1 fix.o
-  restub patch --json 4242 fix.o"))]
+  restub patch --json 4242 fix.o
+  restub patch --verify ./healthy --probation 10 4242 fix.o
+  restub patch --process nginx fix.o
+  restub patch --unit redis.service --all-or-none fix.o"))]
 pub(crate) struct PatchArguments {
     #[command(flatten)]
     pub(crate) patch: PatchFiles,
+    #[command(flatten)]
+    pub(crate) trial: TrialArguments,
+    /// With several processes: if one cannot be patched, take the patch back in all others
+    #[arg(long, help_heading = "Several processes")]
+    pub(crate) all_or_none: bool,
     /// For tests: be killed at this step
     #[arg(long, hide = true, value_name = "N")]
     pub(crate) kill_at_step: Option<u64>,
@@ -57,12 +73,11 @@ pub(crate) struct PatchArguments {
 /// What to patch, and how.
 #[derive(Debug, Args)]
 pub(crate) struct PatchFiles {
-    /// The process's number
-    #[arg(value_name = "PID")]
-    pub(crate) pid: i32,
-    /// Objects (.o) and archives (.a)
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
+    /// The process's number, unless processes are chosen by options; then objects (.o) and archives (.a)
+    #[arg(required = true, value_name = "[PID] FILE", allow_negative_numbers = true)]
+    pub(crate) operands: Vec<String>,
+    #[command(flatten)]
+    pub(crate) targets: TargetArguments,
     /// The patch's name, for status and revert; else that of the first file
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -134,14 +149,14 @@ pub(crate) struct StatusArguments {
 Examples:
   restub revert 4242
   restub revert 4242 cve-2026-1
-  restub revert 4242 --all"))]
+  restub revert 4242 --all
+  restub revert --process nginx cve-2026-1"))]
 pub(crate) struct RevertArguments {
-    /// The process's number
-    #[arg(value_name = "PID")]
-    pub(crate) pid: i32,
-    /// The patch
-    #[arg(value_name = "NAME", conflicts_with = "all")]
-    pub(crate) name: Option<String>,
+    /// The process's number, unless processes are chosen by options; then the patch's name
+    #[arg(value_name = "[PID] [NAME]", allow_negative_numbers = true)]
+    pub(crate) operands: Vec<String>,
+    #[command(flatten)]
+    pub(crate) targets: TargetArguments,
     /// Revert all patches
     #[arg(long)]
     pub(crate) all: bool,

@@ -276,13 +276,15 @@ impl<'a> PatchObject<'a> {
                 .iter()
                 .filter(|definition| definition.section == section && definition.size > 0)
         };
+        let size_of = |section: usize| Some(self.sections.get(section)?.sh_size(LE));
         let found = here()
             .find(|definition| (definition.value..definition.value + definition.size).contains(&offset))
             .or_else(|| {
                 // Alone in its section, as with -fdata-sections: pointers before and behind it are also meant.
                 let mut all = here();
                 let only = all.next()?;
-                all.next().is_none().then_some(only)
+                let whole = only.value == 0 && Some(only.size) == size_of(section);
+                (whole && all.next().is_none()).then_some(only)
             })?;
         // Only a function's start is the function; other places are parts of this version of it.
         if found.executable && offset != found.value {

@@ -43,6 +43,8 @@ pub(crate) struct StoppedThread {
 /// they run to stop.
 const FIRST_PAUSE: Duration = Duration::from_micros(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+/// While threads stand, the last one that stops should not be noticed late.
+const LONGEST_PAUSE_OF_STOP: Duration = Duration::from_micros(50);
 
 impl<'a> Hold<'a> {
     /// Takes hold of a process, and stops no thread.
@@ -146,34 +148,39 @@ impl<'a> Hold<'a> {
         }
     }
 
+    /// Waits for one thread after the other. All have been asked already, so that while one is waited for the others
+    /// stop; and each look is one system call, whatever the number of threads.
     fn wait_all(&mut self, begin: Instant, limit: Duration) -> Result<()> {
         let (procfs, pid) = (self.procfs, self.procfs.pid);
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let mut open = false;
-            let mut gone = false;
-            for thread in self.threads.iter_mut().filter(|thread| !thread.stopped) {
+        let mut gone = false;
+        let mut late = false;
+        for thread in self.threads.iter_mut().filter(|thread| !thread.stopped) {
+            let mut pause = FIRST_PAUSE;
+            loop {
                 match ptrace::poll(thread.tid).map_err(|error| system(pid, "waiting for a thread", error))? {
-                    None => open = true,
                     Some(Report::Gone) => {
                         thread.tid = 0;
                         gone = true;
+                        break;
                     }
-                    Some(report) => thread.stop(report, procfs),
+                    Some(report) => {
+                        thread.stop(report, procfs);
+                        break;
+                    }
+                    None if begin.elapsed() > limit => {
+                        late = true;
+                        break;
+                    }
+                    None => {}
                 }
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE_OF_STOP);
             }
-            if gone {
-                self.threads.retain(|thread| thread.tid != 0);
-            }
-            if !open {
-                return Ok(());
-            }
-            if begin.elapsed() > limit {
-                return Err(self.not_stopped(limit));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        if gone {
+            self.threads.retain(|thread| thread.tid != 0);
+        }
+        if late { Err(self.not_stopped(limit)) } else { Ok(()) }
     }
 
     fn not_stopped(&self, limit: Duration) -> Error {

@@ -573,12 +573,11 @@ impl Output {
                 .iter()
                 .find(|(of, other)| of == section && other.range.start == common)?;
             let key = (*section, common);
-            if !commons.contains_key(&key) {
-                let start = copy(*section, &of.1.range, &mut bytes);
-                commons.insert(key, start);
-            }
+            let common = *commons
+                .entry(key)
+                .or_insert_with(|| copy(*section, &of.1.range, &mut bytes));
             let start = copy(*section, &record.range, &mut bytes);
-            let distance = u32::try_from(start + POINTER as u64 - commons[&key]).ok()?;
+            let distance = u32::try_from(start + POINTER as u64 - common).ok()?;
             let at = usize::try_from(start).ok()? + POINTER;
             bytes.get_mut(at..at + 4)?.copy_from_slice(&distance.to_le_bytes());
         }

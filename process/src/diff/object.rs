@@ -307,11 +307,12 @@ impl<'a> CompareObject<'a> {
         const OVERLAPPING: usize = 32;
         let before = all.partition_point(|index| self.symbols[*index].value <= place);
         let near = all[..before].iter().rev().take(OVERLAPPING).filter(sized);
-        let around = near
-            .filter(|index| offset >= 0 && self.extent(**index).contains(&place))
-            .last();
+        // The first one, which has the others in it.
+        let mut around = near.filter(|index| offset >= 0 && self.extent(**index).contains(&place));
+        let around = around.next_back();
         // Alone in its section, as with -fdata-sections: pointers before and behind it are also meant.
-        let alone = || (all.len() == 1 && sized(&&all[0])).then(|| &all[0]);
+        let whole = |index: &usize| self.extent(*index) == (0..self.sections[section].size);
+        let alone = || all.first().filter(|index| all.len() == 1 && whole(index));
         match around.or_else(alone) {
             Some(index) => Meant::Definition(*index, offset.wrapping_sub_unsigned(self.symbols[*index].value)),
             None => Meant::Unnamed(section, place),
