@@ -10,7 +10,7 @@ use crate::layout::{Target, r};
 use crate::operand::{Imm, Mem, Operand, Symbolic};
 use crate::row::{Mnemonic, flag};
 use crate::section::{Fix, Item, ItemKind, Padding, Section, elf};
-use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
+use crate::symbol::{Binding, Place, SectionId, SymbolId, Value, ValueId};
 use crate::tail::Tail;
 use crate::typed::{Emit, Sealed};
 use crate::unit::Unit;
@@ -240,11 +240,20 @@ impl Builder {
         &mut self.unit.sections[self.current as usize]
     }
 
+    /// Appends an instruction with something to be filled in later.
+    #[inline(never)]
+    fn open(&mut self, mnemonic: Mnemonic, operands: &[Operand]) -> Result<(), EncodeError> {
+        self.emit(&Inst::with(mnemonic, operands))
+    }
+
     #[inline]
     fn push_jump(&mut self, opcode: u8, target: Imm) {
-        let target = Value {
-            addend: target.value,
-            ..Value::symbol(target.symbolic.0)
+        let target = match target {
+            Imm { value: 0, symbolic } => ValueId::symbol(symbolic.0),
+            Imm { value, symbolic } => self.unit.symbols.keep(Value {
+                addend: value,
+                ..Value::symbol(symbolic.0)
+            }),
         };
         let offset = self.position();
         self.section_mut().items.push(Item {
@@ -303,10 +312,10 @@ impl Builder {
         } else {
             Padding::Value { value: 0, size: 1 }
         };
-        let most = 0;
+        let (power, most) = (align.trailing_zeros() as u8, 0);
         section.items.push(Item {
             offset,
-            kind: ItemKind::Align { align, most, padding },
+            kind: ItemKind::Align { power, most, padding },
             line: 0,
         });
     }
@@ -420,7 +429,7 @@ impl Emit for Builder {
                 self.tail.advance(len);
                 Ok(())
             }
-            None => self.emit(&Inst::with(mnemonic, operands)),
+            None => self.open(mnemonic, operands),
         }
     }
 

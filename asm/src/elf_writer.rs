@@ -296,7 +296,7 @@ impl Writer<'_> {
             }
             symbol = symbols.get(value.plus);
         }
-        *symbols.value(symbol.size)
+        symbols.value(symbol.size)
     }
 
     fn finish(mut self, groups: &[GroupSection]) -> Vec<u8> {

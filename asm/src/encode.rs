@@ -4,14 +4,14 @@ use crate::EncodeError;
 use crate::address::{self, Address};
 use crate::choices::choose;
 use crate::class::Slot;
-use crate::form::{Form, NOWHERE, Trailer, is};
+use crate::form::{Form, Trailer, is};
 use crate::inst::{Hints, Inst, Prefixes};
 use crate::key::{Key, look, rare};
 use crate::operand::{Mem, Operand, Symbolic};
 use crate::prefix::{self, Decoration};
 use crate::reg::{Reg, RegClass};
 use crate::row::{Mnemonic, NO_BYTE, Row, Space, flag};
-use crate::select::{check_prefixes, prefer_short, refusal, select_hinted, wrong_count};
+use crate::select::{Selected, check_prefixes, prefer_short, refusal, select_hinted, wrong_count};
 
 /// Room for one instruction: 15 bytes at most (SDM 2.3.11), and what the encoder writes behind them.
 pub(crate) const CAPACITY: usize = 32;
@@ -163,15 +163,13 @@ impl<'a, const OPEN: bool> Out<'a, OPEN> {
 /// The operands as the encoder wants them.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
-    /// The number of each operand that is a register; the last ones are of places that a form does not have.
-    pub(crate) numbers: [u8; 8],
+    /// The number of each operand that is a register, in eight bits each.
+    registers: u64,
     pub(crate) mem: Option<&'a Mem>,
     /// The immediate of 4 bits in the last byte.
     low4: u8,
     /// The segment of the memory operand can be overridden.
     pub(crate) segment: bool,
-    /// The address is computed in 32 bits.
-    pub(crate) narrow: bool,
     /// What is rare of the operands, as [`rare`] has it.
     pub(crate) rare: u16,
 }
@@ -180,11 +178,10 @@ impl<'a> Parts<'a> {
     #[inline(always)]
     pub(crate) fn new() -> Self {
         Self {
-            numbers: [0; NOWHERE as usize + 1],
+            registers: 0,
             mem: None,
             low4: 0,
             segment: true,
-            narrow: false,
             rare: 0,
         }
     }
@@ -195,22 +192,25 @@ impl<'a> Parts<'a> {
         if reg.class == RegClass::R8 && (4..8).contains(&reg.num) {
             self.rare |= rare::LOW_BYTE;
         }
-        self.numbers[operand % 8] = reg.num;
+        self.number(operand, reg.num);
     }
 
+    /// The number of the register that is this operand.
     #[inline(always)]
-    pub(crate) fn memory(&mut self, mem: &'a Mem, is_simple: bool) {
-        self.mem = Some(mem);
-        if !is_simple {
-            self.narrow |= address::is_narrow(mem);
-            self.rare |= rare::ADDRESS | if mem.symbolic.is_some() { rare::OPEN } else { 0 };
-        }
+    pub(crate) fn number(&mut self, operand: usize, number: u8) {
+        self.registers |= u64::from(number) << (8 * operand as u32 % u64::BITS);
     }
 
-    /// The register in a place that a form has.
+    /// Whether the address is computed in 32 bits.
+    #[inline(always)]
+    pub(crate) fn narrow(&self) -> bool {
+        self.rare & rare::NARROW != 0
+    }
+
+    /// The register in a place that a form has; 0 in one that it does not have.
     #[inline(always)]
     pub(crate) fn at(&self, place: u8) -> u8 {
-        self.numbers[place as usize % 8]
+        (self.registers >> (u32::from(place) % u64::BITS)) as u8
     }
 }
 
@@ -226,7 +226,7 @@ pub(crate) fn put_head<const OPEN: bool, const SIMPLE: bool>(
 ) -> Result<bool, Fault> {
     let reg = (parts.at(form.reg) | form.digit) & 7;
     let address = match parts.mem {
-        Some(mem) if SIMPLE || form.modrm => address::address::<SIMPLE>(form, mem, reg, parts.narrow)?,
+        Some(mem) if SIMPLE || form.modrm => address::address::<SIMPLE>(form, mem, reg, parts.narrow())?,
         Some(_) => Address::NONE,
         None => {
             let rm = parts.at(form.rm);
@@ -319,7 +319,7 @@ pub(crate) fn encode_closed(
     }
     let mut form = match choose(Key::plain(mnemonic, numbers)) {
         Ok(form) => form,
-        Err(selected) => return Err(refusal(selected, &Inst::with(mnemonic, operands), numbers)),
+        Err(selected) => return Err(refusal_of(selected, mnemonic, operands, numbers)),
     };
     if form.has(is::SWAP) {
         form = prefer_short(form, Hints::NONE, &parts);
@@ -328,6 +328,12 @@ pub(crate) fn encode_closed(
         Ok(len) => Ok(Some(len)),
         Err(fault) => Err(fault.explain(mnemonic)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn refusal_of(selected: Selected, mnemonic: Mnemonic, operands: &[Operand], numbers: u64) -> EncodeError {
+    refusal(selected, &Inst::with(mnemonic, operands), numbers)
 }
 
 /// Writes an instruction without decorations in which nothing is open.
@@ -430,7 +436,8 @@ fn look_closely<'a>(row: &Row, operands: &'a [Operand], parts: &mut Parts<'a>) -
         }
     }
     if row.flags & (flag::DISTINCT | flag::ADDRESS_REG | flag::ADDR64 | flag::NO_RIP) != 0 {
-        parts.narrow |= check_operands(row, operands, parts.mem)?;
+        let narrow = check_operands(row, operands, parts.mem)?;
+        parts.rare |= if narrow { rare::NARROW } else { 0 };
     }
     Ok(())
 }

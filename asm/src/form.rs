@@ -17,6 +17,8 @@ pub(crate) mod is {
     bits! {
         /// It asks more of its operands than their classes: [`crate::encode`] looks at the row.
         PARTICULAR
+        /// A register's number is added to the last byte of the opcode, or to the fixed byte behind it.
+        LOW
         /// 9B stands before it, or 67.
         LED
         /// REX2 always.
@@ -38,8 +40,8 @@ pub(crate) mod is {
     }
 }
 
-/// A place for operands that the form does not have.
-pub(crate) const NOWHERE: u8 = 7;
+/// The place of an operand that the form does not have; that of the first one is 0, that of the second one 8.
+const NOWHERE: u8 = 56;
 
 /// An operand that is written behind the opcode and the address: an immediate, a branch target, an absolute address.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,7 @@ pub(crate) struct Form {
     pub(crate) row: u16,
     pub(crate) variant: u8,
     is: u16,
-    /// Which operand is in ModRM.reg, in ModRM.rm or the low bits of the opcode, in VEX.vvvv, in the high bits of the
+    /// The place of the operand in ModRM.reg, in ModRM.rm or the low bits of the opcode, in VEX.vvvv, in the high bits of the
     /// last byte.
     pub(crate) reg: u8,
     pub(crate) rm: u8,
@@ -80,9 +82,6 @@ pub(crate) struct Form {
     /// The opcode and a fixed byte behind it, with the map where that is not in a prefix; the first byte lowest.
     pub(crate) code: u32,
     pub(crate) code_len: u8,
-    /// Which bits of a register's number are added to the last byte of that, and how far up this is.
-    pub(crate) low_mask: u8,
-    pub(crate) low_shift: u8,
     /// Whether there is a ModRM byte made of operands.
     pub(crate) modrm: bool,
     /// Whether ModRM.rm is a vector register where it is no memory; its fifth bit is X.
@@ -131,8 +130,6 @@ impl Form {
             lead_len: 0,
             code: row.opcode as u32,
             code_len: 1,
-            low_mask: 0,
-            low_shift: 0,
             modrm: row.digit != ABSENT,
             vector_rm: false,
             has_is4: false,
@@ -156,7 +153,6 @@ impl Form {
             form.code |= (row.tail as u32) << (8 * form.code_len);
             form.code_len += 1;
         }
-        form.low_shift = 8 * (form.code_len - 1);
         form.place_operands(row, variant as usize);
         form.modrm &= row.tail == NO_BYTE;
         form.is |= traits(row);
@@ -183,7 +179,7 @@ impl Form {
         let mut i = 0;
         while i < row.len as usize {
             let class = row.ops[i];
-            let at = i as u8;
+            let at = 8 * i as u8;
             match class.slot() {
                 Slot::Implied if class.memory_bytes(0) != 0 || class.letter() == b's' || class.letter() == b'd' => {
                     self.is |= is::PARTICULAR;
@@ -192,7 +188,10 @@ impl Form {
                 Slot::Reg => self.reg = at,
                 Slot::Rm => self.rm = at,
                 Slot::Vvvv => self.vvvv = at,
-                Slot::Opcode => (self.rm, self.low_mask) = (at, 7),
+                Slot::Opcode => {
+                    self.rm = at;
+                    self.is |= is::LOW;
+                }
                 Slot::Is4 => self.is4 = at,
                 Slot::RegAndRm => (self.reg, self.rm) = (at, at),
             }
@@ -205,7 +204,7 @@ impl Form {
             let size = class.encoded_bytes(variant);
             if size != 0 {
                 let second = self.trailers[0].size != 0;
-                self.trailers[second as usize] = Trailer { operand: at, size };
+                self.trailers[second as usize] = Trailer { operand: i as u8, size };
             }
             self.vector_rm |= matches!(class.letter(), b'W' | b'U');
             if matches!(row.space, Space::Evex) && row.map != 4 && class.memory_bytes(variant) != 0 {

@@ -168,7 +168,13 @@ impl Inst {
     #[inline]
     pub fn with(mnemonic: Mnemonic, operands: &[Operand]) -> Self {
         let mut inst = Self::new(mnemonic);
-        inst.operands[..operands.len()].copy_from_slice(operands);
+        assert!(
+            operands.len() <= inst.operands.len(),
+            "an instruction has five operands at most"
+        );
+        for (to, from) in inst.operands.iter_mut().zip(operands) {
+            *to = *from;
+        }
         inst.len = operands.len() as u8;
         inst
     }

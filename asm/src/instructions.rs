@@ -4,8 +4,9 @@
 //! mnemonic, looked up by name, with operands of which nothing is known before.
 
 use crate::EncodeError;
+use crate::plan::emit;
 use crate::row::Mnemonic;
-use crate::typed::{Absent, Emit, Typed, emit};
+use crate::typed::{Absent, Emit, Typed};
 
 /// Defines the methods: plain words are mnemonics, `method = "mnemonic"` where the method has another name.
 macro_rules! methods {
@@ -55,8 +56,8 @@ macro_rules! methods {
         /// Builder::new().mov(ptr(RBX, 0), 1).unwrap();
         /// ```
         ///
-        /// The forms that one register has alone (`add eax, imm32` in five bytes) depend on its number; only
-        /// [`Emit::op`] finds those.
+        /// The bytes are those of the text assembler. Where a value has a form of its own (`add eax, 1000` in five
+        /// bytes, `shl eax, 1`), the form is chosen when the code runs, as it is for [`Emit::op`].
         pub trait Instructions: Emit {
             $($(methods!(@one $args $word (stringify!($word)));)* $($(methods!(@one $args $method ($name));)*)?)*
         }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::relax::{MOST_PASSES, jump_size, padding, short_reaches};
 use crate::section::{Item, ItemKind, Section};
-use crate::symbol::{Place, SectionId};
+use crate::symbol::SectionId;
 use crate::unit::Unit;
 
 /// No section that is walked over here can come to be larger.
@@ -28,7 +28,7 @@ struct Step {
 #[derive(Clone, Copy)]
 enum StepKind {
     Align {
-        align: u32,
+        power: u8,
         /// The most padding; 0 is no limit.
         most: u32,
     },
@@ -78,39 +78,41 @@ impl Walk {
             walk.before.push(grown);
             let offset = item.offset as u32;
             let (size, kind) = match item.kind {
-                ItemKind::Align { align, most, .. } => {
-                    let kind = StepKind::Align {
-                        align: align as u32,
-                        most: most.min(align) as u32,
-                    };
-                    (padding((offset + grown).into(), align, most) as u32, kind)
+                ItemKind::Align { power, most, .. } => {
+                    let kind = StepKind::Align { power, most };
+                    (padding((offset + grown).into(), power, most) as u32, kind)
                 }
-                ItemKind::Jump { opcode, target, .. } if unit.stays_here(id, &target) => {
-                    let Place::Label { offset, item, .. } = unit.symbols.get(target.plus).place else {
-                        return None;
+                ItemKind::Jump { opcode, target, .. } => {
+                    let target = unit.symbols.value(target);
+                    let label = unit.private_label(id, &target);
+                    let stays = matches!(label, (Some(_), true)) || unit.stays_here(id, &target);
+                    let kind = if stays {
+                        let (Some((offset, item)), _) = label else {
+                            return None;
+                        };
+                        if target.addend != 0 {
+                            return None;
+                        }
+                        StepKind::Short {
+                            opcode,
+                            same_region: regions[item as usize] == regions[index],
+                            target: offset as u32,
+                            steps: item,
+                        }
+                    } else {
+                        StepKind::Long
                     };
-                    if target.minus != 0 || target.tree != 0 || target.addend != 0 {
-                        return None;
-                    }
-                    let kind = StepKind::Short {
-                        opcode,
-                        same_region: regions[item as usize] == regions[index],
-                        target: offset as u32,
-                        steps: item,
-                    };
-                    (jump_size(opcode, false) as u32, kind)
+                    (jump_size(opcode, !stays) as u32, kind)
                 }
-                ItemKind::Jump { opcode, .. } => (jump_size(opcode, true) as u32, StepKind::Long),
                 _ => return None,
             };
-            let item = index as u32;
+            grown += size;
             walk.steps.push(Step {
                 offset,
                 size,
-                item,
+                item: index as u32,
                 kind,
             });
-            grown += size;
         }
         walk.before.push(grown);
         Some(walk)
@@ -207,10 +209,7 @@ impl Walk {
             let position = step.offset + before;
             let size = match step.kind {
                 StepKind::Long => continue,
-                StepKind::Align { align, most } => {
-                    let need = position.wrapping_neg() & (align - 1);
-                    if most != 0 && need > most { 0 } else { need }
-                }
+                StepKind::Align { power, most } => padding(position.into(), power, most) as u32,
                 StepKind::Short {
                     opcode,
                     same_region,
@@ -293,8 +292,8 @@ impl Step {
     fn largest(&self) -> u32 {
         match self.kind {
             StepKind::Long => self.size,
-            StepKind::Align { align, most: 0 } => align - 1,
-            StepKind::Align { align, most } => (align - 1).min(most),
+            StepKind::Align { power, most: 0 } => (1 << power) - 1,
+            StepKind::Align { power, most } => ((1 << power) - 1).min(most),
             StepKind::Short { opcode, .. } => jump_size(opcode, true) as u32,
         }
     }
@@ -315,9 +314,9 @@ fn regions(section: &Section) -> Option<Vec<u32>> {
     for item in &section.items {
         regions.push(region);
         largest = largest.saturating_add(match item.kind {
-            ItemKind::Align { align, .. } => {
+            ItemKind::Align { power, .. } => {
                 region += 1;
-                align
+                1 << power
             }
             ItemKind::Jump { opcode, .. } => jump_size(opcode, true),
             _ => return None,

@@ -19,6 +19,8 @@ pub(crate) const ABSENT: u8 = 0;
 const IMPOSSIBLE: u8 = 1;
 /// Bits of a number in the key.
 const NUMBER_BITS: u32 = 8;
+/// The number in an operand's entry; the other bits are what is [`rare`] of it.
+const NUMBER: u16 = (1 << NUMBER_BITS) - 1;
 
 /// What operands of one number have in common.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +31,7 @@ pub(crate) struct Meaning {
     pub(crate) seen: u64,
 }
 
-/// What makes an operand harder to encode than most; behind the numbers of registers in [`REGISTERS`].
+/// What makes an operand harder to encode than most.
 pub(crate) mod rare {
     /// `spl` and its like, which need REX; `ah` and its like, which cannot be with it.
     pub(crate) const LOW_BYTE: u16 = 1 << 8;
@@ -38,12 +40,14 @@ pub(crate) mod rare {
     pub(crate) const HIGH: u16 = 1 << 10;
     /// An address that is not of 64-bit registers in the shortest form.
     pub(crate) const ADDRESS: u16 = 1 << 11;
+    /// The address is computed in 32 bits.
+    pub(crate) const NARROW: u16 = 1 << 12;
     /// Something is to be filled in later.
-    pub(crate) const OPEN: u16 = 1 << 12;
+    pub(crate) const OPEN: u16 = 1 << 13;
 }
 use rare::{HIGH_BYTE, LOW_BYTE};
 
-/// Registers of each class and number: their number, and what is [`rare`] of them.
+/// The entries of all registers.
 type Registers = [[u16; 32]; RegClass::ALL.len()];
 
 /// Sizes of memory, as an index.
@@ -274,24 +278,37 @@ fn wide_number(v: i64) -> u8 {
 
 impl Imm {
     #[inline(always)]
-    fn number(self) -> u8 {
-        value_number(if self.symbolic.is_some() { SYMBOLIC } else { self.value })
+    fn entry(self) -> u16 {
+        if self.symbolic.is_some() {
+            return u16::from(value_number(SYMBOLIC)) | rare::OPEN;
+        }
+        value_number(self.value).into()
     }
 }
 
 impl Mem {
-    /// The number of a memory operand.
     #[inline(always)]
-    fn number(&self, is_simple: bool) -> u8 {
-        let number = MEMORY + 3 * self.size_index();
-        if is_simple { number } else { self.any_number(number) }
+    fn entry(&self) -> u16 {
+        if address::is_simple(self) {
+            (MEMORY + 3 * self.size_index()).into()
+        } else {
+            self.harder_entry()
+        }
     }
 
-    #[inline]
-    fn any_number(&self, low: u8) -> u8 {
+    #[inline(never)]
+    fn harder_entry(&self) -> u16 {
+        let open = if self.symbolic.is_some() { rare::OPEN } else { 0 };
+        let narrow = if address::is_narrow(self) { rare::NARROW } else { 0 };
+        u16::from(self.number()) | rare::ADDRESS | open | narrow
+    }
+
+    /// The number of a memory operand.
+    fn number(&self) -> u8 {
         if self.broadcast != 0 || !address::is_general(self) {
             return self.rare_number();
         }
+        let low = MEMORY + 3 * self.size_index();
         if self.base.is_none() && self.index.is_none() {
             return low + ABSOLUTE;
         }
@@ -434,34 +451,43 @@ impl Key {
 pub(crate) fn look(operands: &[Operand]) -> (u64, Parts<'_>) {
     let mut parts = Parts::new();
     let mut numbers = 0;
-    for (index, operand) in operands.iter().enumerate() {
-        let number = match operand {
-            Operand::Reg(reg) => {
-                let entry = REGISTERS[reg.class as usize].get(reg.num as usize);
-                let entry = entry.copied().unwrap_or(IMPOSSIBLE.into());
-                parts.rare |= entry;
-                parts.numbers[index % 8] = reg.num;
-                entry as u8
+    // One after the other, so that the compiler knows where each one goes.
+    macro_rules! look_at {
+        ($($index:literal)*) => {$(
+            if let Some(operand) = operands.get($index) {
+                let entry = if let Operand::Reg(reg) = operand {
+                    parts.number($index, reg.num);
+                    register_entry(*reg)
+                } else {
+                    if let Operand::Mem(mem) = operand {
+                        parts.mem = Some(mem);
+                    }
+                    other_entry(operand)
+                };
+                parts.rare |= entry & !NUMBER;
+                numbers |= u64::from(entry & NUMBER) << (NUMBER_BITS * $index);
             }
-            Operand::Mem(mem) => {
-                let is_simple = address::is_simple(mem);
-                parts.memory(mem, is_simple);
-                mem.number(is_simple)
-            }
-            Operand::Imm(imm) => {
-                parts.rare |= if imm.symbolic.is_some() { rare::OPEN } else { 0 };
-                imm.number()
-            }
-            Operand::Target(_) => {
-                parts.rare |= rare::OPEN;
-                TARGET
-            }
-        };
-        numbers |= u64::from(number) << (NUMBER_BITS * index as u32 % u64::BITS);
+        )*};
     }
-    // The low half is numbers.
-    parts.rare &= 0xff00;
+    look_at!(0 1 2 3 4);
     (numbers, parts)
+}
+
+#[inline(always)]
+fn register_entry(reg: Reg) -> u16 {
+    let entry = REGISTERS[reg.class as usize].get(reg.num as usize);
+    entry.copied().unwrap_or(IMPOSSIBLE.into())
+}
+
+/// Of anything else. Not inlined, so that asking whether it is a register is one branch.
+#[inline(never)]
+fn other_entry(operand: &Operand) -> u16 {
+    match operand {
+        Operand::Reg(reg) => register_entry(*reg),
+        Operand::Mem(mem) => mem.entry(),
+        Operand::Imm(imm) => imm.entry(),
+        Operand::Target(_) => u16::from(TARGET) | rare::OPEN,
+    }
 }
 
 #[cfg(test)]

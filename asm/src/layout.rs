@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::encode::FixupKind;
 use crate::nop;
+use crate::relax::jump_size;
 pub(crate) use crate::relocation::r;
 use crate::section::{Fix, ItemKind, Padding, elf};
 use crate::symbol::{Binding, Operator, Place, SectionId, SymbolId, Value};
@@ -77,55 +78,93 @@ impl Unit {
     fn write_items(&mut self, id: SectionId, image: &mut Image) {
         let fixed = core::mem::take(&mut self.sections[id as usize].bytes);
         let items = core::mem::take(&mut self.sections[id as usize].items);
-        let out = &mut image.bytes;
-        out.reserve_exact(usize::try_from(image.size).unwrap_or(0));
+        let size = usize::try_from(image.size).unwrap_or(0);
+        image.bytes.reserve_exact(size.saturating_add(CHUNK));
         let mut from = 0;
         for (index, item) in items.iter().enumerate() {
-            let size = self.sections[id as usize].item_size(index) as usize;
             let to = item.offset as usize;
-            out.extend_from_slice(&fixed[from..to]);
+            copy(&mut image.bytes, &fixed, from, to);
             from = to;
+            if let ItemKind::Jump { opcode, long, target } = item.kind {
+                self.write_jump(id, image, opcode, long, &self.symbols.value(target), item.line);
+                continue;
+            }
+            let size = self.sections[id as usize].item_size(index) as usize;
+            let out = &mut image.bytes;
             match item.kind {
-                ItemKind::Jump { opcode, long, target } => {
-                    let position = out.len() as u64;
-                    write_jump_opcode(out, opcode, long);
-                    let size: u8 = if long { 4 } else { 1 };
-                    let fix = Fix {
-                        offset: out.len() as u64,
-                        value: target,
-                        item: 0,
-                        line: item.line,
-                        size,
-                        to_end: size,
-                        relaxable: 0,
-                        kind: FixupKind::Branch,
-                    };
-                    out.resize(out.len() + size as usize, 0);
-                    let stays = !long || self.jump_stays(id, &target);
-                    self.apply(
-                        id,
-                        &fix,
-                        position + u64::from(jump_opcode_size(opcode, long)),
-                        stays,
-                        out,
-                        &mut image.relocs,
-                    );
-                }
+                ItemKind::Jump { .. } => {}
                 ItemKind::Align { padding, .. } => pad(out, padding, size),
                 ItemKind::Leb { value, signed } => {
-                    let known = self.constant(&value);
+                    let known = self.kept_constant(value);
                     if let Err(why) = known {
                         let message = self.explain(why);
                         self.problem(item.line, message);
                     }
                     put_leb(out, known.unwrap_or(0), signed, size);
                 }
-                ItemKind::Space { value, unit, .. } => fill(out, value, unit, size),
+                ItemKind::Space { value, unit, .. } => fill(out, value.into(), unit, size),
                 ItemKind::Org { fill, .. } => out.resize(out.len() + size, fill),
             }
         }
-        out.extend_from_slice(&fixed[from..]);
+        image.bytes.extend_from_slice(&fixed[from..]);
         self.sections[id as usize].items = items;
+    }
+
+    #[inline]
+    fn write_jump(&mut self, id: SectionId, image: &mut Image, opcode: u8, long: bool, target: &Value, line: u32) {
+        let out = &mut image.bytes;
+        if let Some(to) = self.near_label(id, target, long) {
+            let after = out.len() as u64 + jump_size(opcode, long);
+            let distance = (to + target.addend).wrapping_sub(after as i64);
+            if !long && i8::try_from(distance).is_ok() {
+                out.extend([opcode, distance as u8]);
+                return;
+            }
+            if long && let Ok(distance) = i32::try_from(distance) {
+                write_jump_opcode(out, opcode, true);
+                out.extend(distance.to_le_bytes());
+                return;
+            }
+        }
+        write_jump_opcode(out, opcode, long);
+        let size: u8 = if long { 4 } else { 1 };
+        let position = out.len() as u64;
+        let fix = Fix {
+            offset: position,
+            value: *target,
+            item: 0,
+            line,
+            size,
+            to_end: size,
+            relaxable: 0,
+            kind: FixupKind::Branch,
+        };
+        out.resize(out.len() + size as usize, 0);
+        let stays = !long || self.jump_stays(id, target);
+        self.apply(id, &fix, position, stays, &mut image.bytes, &mut image.relocs);
+    }
+
+    /// Where a label of this section is, if a jump to it needs nothing but the distance. That of most jumps does.
+    #[inline]
+    fn near_label(&self, id: SectionId, target: &Value, long: bool) -> Option<i64> {
+        match self.private_label(id, target) {
+            (Some((offset, item)), private) if private || !long => {
+                Some(self.sections[id as usize].position(offset, item) as i64)
+            }
+            _ => None,
+        }
+    }
+
+    /// Where a label of this section is among its fixed bytes and items, and whether nobody can make it another one.
+    #[inline]
+    pub(crate) fn private_label(&self, id: SectionId, target: &Value) -> (Option<(u64, u32)>, bool) {
+        let symbol = self.symbols.get(target.plus);
+        let private = matches!(symbol.binding, Binding::Default | Binding::Local) && symbol.kind != elf::STT_GNU_IFUNC;
+        let plain = matches!(target.operator, Operator::None | Operator::Plt) && target.minus | target.tree == 0;
+        match symbol.place {
+            Place::Label { section, offset, item } if section == id && plain => (Some((offset, item)), private),
+            _ => (None, private),
+        }
     }
 
     /// Whether a long jump still ends in its own section.
@@ -510,8 +549,21 @@ fn check_range(value: i64, fix: &Fix) -> Result<(), String> {
     Err(alloc::format!("the value {value:#x} does not fit {bits} bits"))
 }
 
-fn jump_opcode_size(opcode: u8, long: bool) -> u8 {
-    if long && opcode != 0xeb { 2 } else { 1 }
+/// Bytes that are copied at once.
+const CHUNK: usize = 32;
+
+/// Appends a part of some bytes. Most are a few: those are copied in a size that the compiler knows, and the rest of it
+/// is taken off again.
+#[inline]
+fn copy(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
+    let len = to - from;
+    match bytes[from..].first_chunk::<CHUNK>() {
+        Some(chunk) if len <= CHUNK => {
+            out.extend_from_slice(chunk);
+            out.truncate(out.len() - (CHUNK - len));
+        }
+        _ => out.extend_from_slice(&bytes[from..to]),
+    }
 }
 
 fn write_jump_opcode(out: &mut Vec<u8>, opcode: u8, long: bool) {

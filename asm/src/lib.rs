@@ -85,6 +85,7 @@ mod layout;
 mod nop;
 mod notation;
 mod operand;
+mod plan;
 mod prefix;
 pub mod reg;
 mod relax;
@@ -113,5 +114,5 @@ pub use instructions::Instructions;
 pub use operand::{DispSize, Imm, Mem, Operand, Symbolic};
 pub use row::Mnemonic;
 #[cfg(feature = "std")]
-pub use text::{Diagnostic, Errors, Options, assemble, assemble_with_listing};
+pub use text::{Assembly, Diagnostic, Errors, Options, Severity, assemble, assemble_with_messages};
 pub use typed::{Emit, Ptr, Typed, ptr};

@@ -60,7 +60,7 @@ pub(crate) fn put<const OPEN: bool, const SIMPLE: bool>(
     if with.prefixes.has(Prefixes::NOTRACK) {
         out.put(0x3e, 1);
     }
-    if led & flag::ADDR32 != 0 || parts.narrow || with.prefixes.has(Prefixes::ADDR32) {
+    if led & flag::ADDR32 != 0 || parts.narrow() || with.prefixes.has(Prefixes::ADDR32) {
         out.put(0x67, 1);
     }
     match form.space {
@@ -76,7 +76,11 @@ pub(crate) fn put<const OPEN: bool, const SIMPLE: bool>(
 /// The opcode and the fixed byte behind it, with a register's number in the last of them.
 #[inline(always)]
 fn code(form: &Form, address: &Address) -> u64 {
-    (form.code + (u32::from(address.base & form.low_mask) << form.low_shift)).into()
+    // Few forms have a register there, so that asking first is faster.
+    if !form.has(is::LOW) {
+        return form.code.into();
+    }
+    (form.code + (u32::from(address.base & 7) << (8 * (form.code_len - 1)))).into()
 }
 
 #[inline(always)]
@@ -115,12 +119,10 @@ fn legacy<const OPEN: bool, const SIMPLE: bool>(
     let rex = if needed { u64::from(0x40 | rex) } else { 0 };
     let code = rex | code << (8 * rex_len);
     let code_len = form.code_len + rex_len;
-    if SIMPLE {
-        let lead = u64::from(form.lead);
-        out.put(lead | code << (8 * form.lead_len), form.lead_len + code_len);
-    } else {
-        out.put(code, code_len);
+    if SIMPLE && form.lead_len != 0 {
+        out.put(form.lead.into(), form.lead_len);
     }
+    out.put(code, code_len);
     Ok(needed)
 }
 

@@ -21,10 +21,10 @@ const HUGE: u64 = 1 << 40;
 /// The most bytes a section with bytes can have.
 const LARGEST: u64 = 1 << 30;
 
-/// How many bytes to the next multiple.
-pub(crate) fn padding(position: u64, align: u64, most: u64) -> u64 {
-    let need = position.wrapping_neg() & (align - 1);
-    if most != 0 && need > most { 0 } else { need }
+/// How many bytes to the next multiple of a power of two.
+pub(crate) fn padding(position: u64, power: u8, most: u32) -> u64 {
+    let need = position.wrapping_neg() & ((1 << power) - 1);
+    if most != 0 && need > most.into() { 0 } else { need }
 }
 
 /// Whether the short form of the jump at `position` reaches `to`, as far as this walk can know: `ahead` of what has
@@ -113,7 +113,10 @@ impl Unit {
         };
         sections.iter().any(|&id| {
             self.sections[id as usize].items.iter().any(|item| match item.kind {
-                ItemKind::Leb { value, .. } => value.tree != 0 || in_these(value.plus) || in_these(value.minus),
+                ItemKind::Leb { value, .. } => {
+                    let value = self.symbols.value(value);
+                    value.tree != 0 || in_these(value.plus) || in_these(value.minus)
+                }
                 _ => true,
             })
         })
@@ -130,16 +133,17 @@ impl Unit {
             let growth = self.sections[id as usize].growth[index];
             let (size, starts_region) = match item.kind {
                 ItemKind::Jump { opcode, target, .. } => {
-                    let far = !self.stays_here(id, &target);
+                    let far = !self.stays_here(id, &self.symbols.value(target));
                     if let ItemKind::Jump { long, .. } = &mut self.sections[id as usize].items[index].kind {
                         *long = far;
                     }
                     (jump_size(opcode, far), false)
                 }
-                ItemKind::Align { align, most, .. } => (padding(item.offset + growth, align, most), true),
+                ItemKind::Align { power, most, .. } => (padding(item.offset + growth, power, most), true),
                 ItemKind::Leb { .. } => (1, false),
                 ItemKind::Space { count, unit, .. } => (
-                    (self.constant_now(&count).unwrap_or(0).max(0) as u64).saturating_mul(unit.into()),
+                    (self.constant_now(&self.symbols.value(count)).unwrap_or(0).max(0) as u64)
+                        .saturating_mul(unit.into()),
                     true,
                 ),
                 ItemKind::Org { .. } => (0, true),
@@ -187,7 +191,7 @@ impl Unit {
             let size = match item.kind {
                 ItemKind::Jump { long: true, .. } => continue,
                 ItemKind::Jump { opcode, target, .. } => {
-                    if self.reaches(id, index, position, &target, stretch) {
+                    if self.reaches(id, index, position, &self.symbols.value(target), stretch) {
                         continue;
                     }
                     if let ItemKind::Jump { long, .. } = &mut self.sections[id as usize].items[index].kind {
@@ -195,17 +199,17 @@ impl Unit {
                     }
                     jump_size(opcode, true)
                 }
-                ItemKind::Align { align, most, .. } => padding(position, align, most),
-                ItemKind::Leb { value, signed } => match self.constant(&value) {
+                ItemKind::Align { power, most, .. } => padding(position, power, most),
+                ItemKind::Leb { value, signed } => match self.kept_constant(value) {
                     Ok(value) if signed => sleb_size(value),
                     Ok(value) => uleb_size(value as u64),
                     Err(_) => before,
                 },
-                ItemKind::Space { count, unit, .. } => match self.constant(&count) {
+                ItemKind::Space { count, unit, .. } => match self.kept_constant(count) {
                     Ok(count) => (count.max(0) as u64).saturating_mul(unit.into()),
                     Err(_) => before,
                 },
-                ItemKind::Org { target, .. } => match self.resolve(&target) {
+                ItemKind::Org { target, .. } => match self.resolve(&self.symbols.value(target)) {
                     Ok(Resolved::Constant(to)) => (to as u64).saturating_sub(position),
                     Ok(Resolved::Section(section, to)) if section == id => (to as u64).saturating_sub(position),
                     _ => 0,
@@ -249,13 +253,13 @@ impl Unit {
             }
             for (index, item) in section.items.iter().enumerate() {
                 let result = match item.kind {
-                    ItemKind::Space { count, .. } => match self.constant(&count) {
+                    ItemKind::Space { count, .. } => match self.kept_constant(count) {
                         Ok(count) if count < 0 => Err(alloc::format!("a negative count: {count}")),
                         other => other.map(|_| ()).map_err(|why| self.explain(why)),
                     },
                     ItemKind::Org { target, .. } => {
                         let position = section.position(item.offset, index as u32);
-                        match self.resolve(&target) {
+                        match self.resolve(&self.symbols.value(target)) {
                             Ok(Resolved::Constant(to)) if to as u64 >= position => Ok(()),
                             Ok(Resolved::Section(s, to)) if s as usize == id && to as u64 >= position => Ok(()),
                             Ok(_) => Err(String::from(".org goes backwards or leaves its section")),

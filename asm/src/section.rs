@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::encode::FixupKind;
-use crate::symbol::{SymbolId, Value};
+use crate::symbol::{SymbolId, Value, ValueId};
 
 /// ELF numbers that sections are made of (gABI, chapter 4).
 pub(crate) mod elf {
@@ -62,30 +62,32 @@ pub(crate) enum ItemKind {
     Jump {
         opcode: u8,
         long: bool,
-        target: Value,
+        target: ValueId,
     },
-    /// Padding to a multiple of `align`, unless that takes more than `most` bytes (0: no limit).
+    /// Padding to a multiple of a power of two, unless that takes more than `most` bytes (0: no limit).
     Align {
-        align: u64,
-        most: u64,
+        power: u8,
+        most: u32,
         padding: Padding,
     },
     Leb {
-        value: Value,
+        value: ValueId,
         signed: bool,
     },
     /// `.skip`, `.fill`: so many units of a value.
     Space {
-        count: Value,
-        value: u64,
+        count: ValueId,
+        value: u32,
         unit: u8,
     },
     /// `.org`
     Org {
-        target: Value,
+        target: ValueId,
         fill: u8,
     },
 }
+
+const _: () = assert!(size_of::<Item>() == 32, "there are many");
 
 /// An open place among the fixed bytes.
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +199,7 @@ impl Section {
 
     /// Appends a jump that is short until relaxation makes it long.
     #[inline]
-    pub(crate) fn push_jump(&mut self, opcode: u8, target: Value, line: u32) {
+    pub(crate) fn push_jump(&mut self, opcode: u8, target: ValueId, line: u32) {
         let long = false;
         self.push_item(ItemKind::Jump { opcode, long, target }, line);
     }

@@ -141,10 +141,14 @@ pub(crate) enum Selected {
 /// The first row that fits.
 pub(crate) const fn search(wanted: &Wanted) -> Selected {
     let mut index = wanted.first_row();
+    // `qword bcst` does not say how often: GNU as takes the longest vector, with a warning.
+    let mut longest = Selected::Nothing;
     loop {
         let row = Row::at(index);
         let variants = fitting(row, wanted);
-        if variants != 0 {
+        if variants != 0 && wanted.broadcast() == ANY_COUNT && row.flags & flag::SIZED != 0 {
+            longest = Selected::Row(index, variants.ilog2() as u8);
+        } else if variants != 0 {
             if wanted.has(UNSIZED) && row.flags & flag::SIZED != 0 {
                 return Selected::Ambiguous;
             }
@@ -160,7 +164,7 @@ pub(crate) const fn search(wanted: &Wanted) -> Selected {
             return Selected::Row(index, variants.trailing_zeros() as u8);
         }
         if row.next == 0 {
-            return Selected::Nothing;
+            return longest;
         }
         index = row.next;
     }
@@ -362,7 +366,7 @@ const fn default_variant(row: &Row, wanted: &Wanted, variants: u8) -> Option<u8>
 }
 
 /// A vector move between registers has a load and a store form; the one that needs no third VEX byte is taken.
-#[inline]
+#[inline(never)]
 pub(crate) fn prefer_short(form: &'static Form, hints: Hints, parts: &Parts<'_>) -> &'static Form {
     let asked = [Hints::LOAD, Hints::STORE, Hints::VEX3]
         .iter()

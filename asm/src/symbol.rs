@@ -179,9 +179,44 @@ impl Operation {
     }
 }
 
-/// The number of a value that a symbol is set to, or has as its size; 0 is the constant 0.
+/// A value that is kept: what a symbol is set to, has as its size, or what an item of a section depends on. It is a
+/// number in a list, of which 0 is the constant 0, or by itself a symbol as it is or with `@PLT`, as most are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ValueId(u32);
+
+impl ValueId {
+    const SYMBOL: u32 = 1 << 31;
+    const PLT: u32 = 1 << 30;
+
+    /// The symbol itself. Numbers do not come near the two bits: symbols are larger than a byte.
+    #[inline]
+    pub(crate) fn symbol(id: SymbolId) -> Self {
+        debug_assert!((1..Self::PLT).contains(&id));
+        Self(Self::SYMBOL | id)
+    }
+
+    fn of_symbol(value: &Value) -> Option<Self> {
+        let plt = match value.operator {
+            Operator::None => 0,
+            Operator::Plt => Self::PLT,
+            _ => return None,
+        };
+        let plain = value.minus | value.tree == 0 && value.addend == 0 && (1..Self::PLT).contains(&value.plus);
+        plain.then_some(Self(Self::SYMBOL | plt | value.plus))
+    }
+
+    #[inline]
+    fn as_symbol(self) -> Option<Value> {
+        (self.0 & Self::SYMBOL != 0).then(|| Value {
+            operator: if self.0 & Self::PLT == 0 {
+                Operator::None
+            } else {
+                Operator::Plt
+            },
+            ..Value::symbol(self.0 & !(Self::SYMBOL | Self::PLT))
+        })
+    }
+}
 
 /// Where a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,8 +254,7 @@ pub(crate) enum Binding {
 /// A symbol.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Symbol {
-    /// Where the name is in the names' text.
-    name: (u32, u32),
+    name: Name,
     pub(crate) place: Place,
     pub(crate) binding: Binding,
     /// STV_*
@@ -247,6 +281,61 @@ impl Symbol {
     }
 }
 
+/// A symbol's name: up to 15 bytes and their number, or where in the names' text it is.
+#[derive(Clone, Copy, Debug)]
+struct Name([u8; 16]);
+
+impl Name {
+    const EMPTY: Self = Self([0; 16]);
+    /// The last byte of a name that is elsewhere.
+    const ELSEWHERE: u8 = 0xff;
+
+    fn new(name: &[u8], text: &mut Vec<u8>) -> Self {
+        Self::short(name).unwrap_or_else(|| {
+            let place = (text.len() as u64) << 32 | name.len() as u64;
+            text.extend_from_slice(name);
+            Self((u128::from(Self::ELSEWHERE) << 120 | u128::from(place)).to_le_bytes())
+        })
+    }
+
+    #[inline]
+    fn short(name: &[u8]) -> Option<Self> {
+        let len = name.len();
+        let word = |bytes: &[u8; 8]| u128::from(u64::from_le_bytes(*bytes));
+        let half = |bytes: &[u8; 4]| u128::from(u32::from_le_bytes(*bytes));
+        // The last bytes overlap the first ones, with the same in the same place.
+        let bytes = match (
+            name.first_chunk(),
+            name.last_chunk(),
+            name.first_chunk(),
+            name.last_chunk(),
+        ) {
+            _ if len > 15 => return None,
+            (Some(first), Some(last), ..) => word(first) | word(last) << (8 * (len - 8)),
+            (.., Some(first), Some(last)) => half(first) | half(last) << (8 * (len - 4)),
+            _ => name.iter().rev().fold(0, |word, &byte| word << 8 | u128::from(byte)),
+        };
+        Some(Self(((len as u128) << 120 | bytes).to_le_bytes()))
+    }
+
+    #[inline]
+    fn text<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
+        if self.0[15] != Self::ELSEWHERE {
+            return &self.0[..self.0[15] as usize];
+        }
+        let place = u128::from_le_bytes(self.0) as u64;
+        let start = (place >> 32) as usize;
+        &text[start..start + place as u32 as usize]
+    }
+}
+
+impl PartialEq for Name {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        u128::from_le_bytes(self.0) == u128::from_le_bytes(other.0)
+    }
+}
+
 /// All symbols, by number and by name.
 #[derive(Debug)]
 pub(crate) struct Symbols {
@@ -259,7 +348,7 @@ pub(crate) struct Symbols {
 }
 
 const BLANK: Symbol = Symbol {
-    name: (0, 0),
+    name: Name::EMPTY,
     place: Place::Undefined,
     binding: Binding::Default,
     visibility: 0,
@@ -272,9 +361,20 @@ const BLANK: Symbol = Symbol {
     weakref: false,
 };
 
-/// Eight bytes at a time; the last eight overlap those before.
+/// Names that differ in their last byte alone, as numbered labels do, are next to each other: where one is in the cache,
+/// those are that are likely to come next. The high half tells names apart.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
+    let Some((&last, rest)) = name.split_last() else {
+        return 0;
+    };
+    let block = hash_block(rest);
+    (block ^ u64::from(last) << 56) & !15 | u64::from(last & 15)
+}
+
+/// Eight bytes at a time; the last eight overlap those before.
+#[inline]
+fn hash_block(name: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut value = name.len() as u64;
     let mut mix = |word: u64| value = (value.rotate_left(23) ^ word).wrapping_mul(FACTOR);
@@ -314,14 +414,18 @@ impl Symbols {
         &mut self.all[id as usize]
     }
 
-    pub(crate) fn value(&self, id: ValueId) -> &Value {
-        &self.values[id.0 as usize]
+    #[inline]
+    pub(crate) fn value(&self, id: ValueId) -> Value {
+        id.as_symbol().unwrap_or_else(|| self.values[id.0 as usize])
     }
 
     /// Keeps a value.
     pub(crate) fn keep(&mut self, value: Value) -> ValueId {
         if value == Value::constant(0) {
             return ValueId(0);
+        }
+        if let Some(symbol) = ValueId::of_symbol(&value) {
+            return symbol;
         }
         self.values.push(value);
         ValueId(self.values.len() as u32 - 1)
@@ -334,8 +438,7 @@ impl Symbols {
     }
 
     pub(crate) fn name(&self, id: SymbolId) -> &[u8] {
-        let (start, len) = self.all[id as usize].name;
-        &self.text[start as usize..(start + len) as usize]
+        self.all[id as usize].name.text(&self.text)
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = SymbolId> + use<> {
@@ -359,9 +462,14 @@ impl Symbols {
     fn slot(&self, name: &[u8], hash: u64) -> usize {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
+        let short = Name::short(name);
         loop {
             let entry = self.slots[slot];
-            if entry == 0 || ((entry ^ hash) >> 32 == 0 && self.name(entry as SymbolId) == name) {
+            let is_it = |id: SymbolId| match short {
+                Some(short) => self.all[id as usize].name == short,
+                None => self.name(id) == name,
+            };
+            if entry == 0 || ((entry ^ hash) >> 32 == 0 && is_it(entry as SymbolId)) {
                 return slot;
             }
             slot = (slot + 1) & mask;
@@ -376,10 +484,8 @@ impl Symbols {
             return self.slots[slot] as SymbolId;
         }
         let id = self.all.len() as SymbolId;
-        let start = self.text.len() as u32;
-        self.text.extend_from_slice(name);
         self.all.push(Symbol {
-            name: (start, name.len() as u32),
+            name: Name::new(name, &mut self.text),
             anonymous: false,
             ..BLANK
         });

@@ -54,53 +54,63 @@ const fn slot_for(slots: &[u16; SLOT_COUNT], names: &[Name; ROW_COUNT], name: &[
     slot
 }
 
-pub(crate) static TABLE: Table = {
-    let mut table = Table {
-        rows: [Row::BLANK; ROW_COUNT],
-        names: [[0; NAME_BYTES]; ROW_COUNT],
-        name_lens: [0; ROW_COUNT],
-        slots: [0; SLOT_COUNT],
-        first: [0; ROW_COUNT],
-    };
-    // The last row so far of the mnemonic whose first row is the index.
-    let mut last = [0u16; ROW_COUNT];
+/// The rows and names as they are written. A constant of its own, since the compiler takes note of long ones.
+const COMPILED: ([Row; ROW_COUNT], [Name; ROW_COUNT], [u8; ROW_COUNT]) = {
+    let (mut rows, mut names, mut name_lens) = ([Row::BLANK; ROW_COUNT], [[0; NAME_BYTES]; ROW_COUNT], [0; ROW_COUNT]);
     let mut index = 0;
-    let mut forms = 0;
     let mut family = 0;
     while family < FAMILIES.len() {
         let mut r = 0;
         while r < FAMILIES[family].len() {
             let text = FAMILIES[family][r].as_bytes();
             let spec = slice(text, 0, find(text, b' ', 0));
-            let names = count_names(text);
+            let count = count_names(text);
             // Whatever depends on a name's position does so linearly.
-            let (zeroth, first) = (compile(text, 0), if names > 1 { compile(text, 1) } else { Row::BLANK });
+            let (zeroth, first) = (compile(text, 0), if count > 1 { compile(text, 1) } else { Row::BLANK });
             let mut list = NameList::new(spec);
             let mut nth = 0;
-            while nth < names {
+            while nth < count {
                 let (name, name_len, n) = list.next();
-                table.names[index] = name;
-                table.name_lens[index] = name_len as u8;
-                table.rows[index] = if n == 0 { zeroth } else { zeroth.stepped(&first, n) };
-                table.rows[index].source = (family as u8, r as u16);
-                table.rows[index].forms = forms;
-                forms += table.rows[index].variants.count_ones() as u16;
-                let slot = slot_for(&table.slots, &table.names, slice(&name, 0, name_len));
-                if table.slots[slot] == 0 {
-                    table.slots[slot] = index as u16 + 1;
-                    table.first[index] = index as u16;
-                } else {
-                    let first = table.slots[slot] - 1;
-                    table.first[index] = first;
-                    table.rows[last[first as usize] as usize].next = index as u16;
-                }
-                last[table.first[index] as usize] = index as u16;
+                names[index] = name;
+                name_lens[index] = name_len as u8;
+                rows[index] = if n == 0 { zeroth } else { zeroth.stepped(&first, n) };
+                rows[index].source = (family as u8, r as u16);
                 index += 1;
                 nth += 1;
             }
             r += 1;
         }
         family += 1;
+    }
+    (rows, names, name_lens)
+};
+
+pub(crate) static TABLE: Table = {
+    let mut table = Table {
+        rows: COMPILED.0,
+        names: COMPILED.1,
+        name_lens: COMPILED.2,
+        slots: [0; SLOT_COUNT],
+        first: [0; ROW_COUNT],
+    };
+    // The last row so far of the mnemonic whose first row is the index.
+    let mut last = [0u16; ROW_COUNT];
+    let mut forms = 0;
+    let mut index = 0;
+    while index < ROW_COUNT {
+        table.rows[index].forms = forms;
+        forms += table.rows[index].variants.count_ones() as u16;
+        let slot = slot_for(&table.slots, &table.names, trimmed(&table.names[index]));
+        if table.slots[slot] == 0 {
+            table.slots[slot] = index as u16 + 1;
+            table.first[index] = index as u16;
+        } else {
+            let first = table.slots[slot] - 1;
+            table.first[index] = first;
+            table.rows[last[first as usize] as usize].next = index as u16;
+        }
+        last[table.first[index] as usize] = index as u16;
+        index += 1;
     }
     table
 };

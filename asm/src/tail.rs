@@ -37,7 +37,7 @@ impl Tail {
         if self.bytes.len() < self.len + CAPACITY {
             self.grow();
         }
-        let room = self.bytes[self.len..].first_chunk_mut();
+        let room = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut());
         room.expect("it has just been made")
     }
 

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::section::Section;
-use crate::symbol::{Operator, Place, SectionId, SymbolId, Symbols, Tree, Value};
+use crate::symbol::{Operator, Place, SectionId, SymbolId, Symbols, Tree, Value, ValueId};
 
 /// Something wrong that was found after a line was read.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Unit {
                 let position = self.sections[section as usize].position(offset, item);
                 Ok(Resolved::Section(section, position as i64))
             }
-            Place::Equal(value) => self.value_at_depth(self.symbols.value(value), depth + 1),
+            Place::Equal(value) => self.value_at_depth(&self.symbols.value(value), depth + 1),
         }
     }
 
@@ -207,6 +207,11 @@ impl Unit {
         }
     }
 
+    /// As [`Unit::constant`], of a value that is kept.
+    pub(crate) fn kept_constant(&self, value: ValueId) -> Result<i64, Unresolved> {
+        self.constant(&self.symbols.value(value))
+    }
+
     /// A value that is a number already, while sections still grow: labels with variable items between them are not.
     pub(crate) fn constant_now(&self, value: &Value) -> Option<i64> {
         self.fold(value, 0)?.as_constant()
@@ -253,7 +258,7 @@ impl Unit {
             let Place::Equal(inner) = self.symbols.get(out.plus).place else {
                 break;
             };
-            let inner = self.fold(self.symbols.value(inner), depth + 1)?;
+            let inner = self.fold(&self.symbols.value(inner), depth + 1)?;
             if inner.tree != 0
                 || (inner.minus != 0 && out.minus != 0)
                 || (inner.plus != 0 && out.operator != Operator::None)
@@ -268,7 +273,7 @@ impl Unit {
             }
         }
         if let Place::Equal(inner) = self.symbols.get(out.minus).place {
-            let inner = self.fold(self.symbols.value(inner), depth + 1)?;
+            let inner = self.fold(&self.symbols.value(inner), depth + 1)?;
             if inner.minus == 0 && inner.tree == 0 {
                 out.minus = inner.plus;
                 out.addend = out.addend.wrapping_sub(inner.addend);

@@ -1,7 +1,7 @@
 //! Arbitrary text never panics, never hangs, and errors have their place.
 
 use proptest::prelude::*;
-use restub_asm::{Options, Syntax, assemble, assemble_with_listing};
+use restub_asm::{Options, Severity, Syntax, assemble, assemble_with_messages};
 
 fn both(source: &str) {
     for syntax in [Syntax::Att, Syntax::Intel] {
@@ -11,7 +11,7 @@ fn both(source: &str) {
         };
         let plain = assemble(source, &options);
         // A listing changes nothing, and lines that are remembered are those that are read.
-        let listed = assemble_with_listing(source, &options).map(|(object, _)| object);
+        let listed = assemble_with_messages(source, &options, true).map(|assembly| assembly.object);
         assert_eq!(plain, listed);
     }
 }
@@ -110,4 +110,22 @@ fn errors_have_line_column_source_and_reason() {
         "{text}"
     );
     assert!(text.contains("f.s:4:2: there is no directive .bogus"), "{text}");
+}
+
+#[test]
+fn a_source_says_what_it_has_to_say() {
+    let source = ".if 1\n.warning \"old\"\n.endif\n.print \"1 2\"\nret\n.warning\n";
+    let assembly = assemble_with_messages(source, &Options::default(), false).unwrap();
+    let said: Vec<String> = assembly.messages.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "<source>:2: warning: old",
+            "<source>:4: note: 1 2",
+            "<source>:6: warning: .warning"
+        ]
+    );
+    let errors = assemble(format!("{source}nonsense\n"), &Options::default()).unwrap_err();
+    assert_eq!(errors.0.len(), 4);
+    assert_eq!(errors.0[3].severity, Severity::Error);
 }

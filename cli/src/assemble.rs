@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use restub::loader::Input;
-use restub_asm::{Options, Syntax};
+use restub_asm::{Assembly, Options, Syntax};
 
 use crate::arguments::{AsmArguments, SyntaxArgument};
 use crate::output::print;
@@ -26,15 +26,10 @@ pub(crate) fn assemble(arguments: &AsmArguments) -> anyhow::Result<ExitCode> {
             .collect(),
         ..Options::default()
     };
-    let source = source(&arguments.file)?;
-    let (object, listing) = if arguments.listing {
-        restub_asm::assemble_with_listing(&source, &options)?
-    } else {
-        (restub_asm::assemble(&source, &options)?, String::new())
-    };
+    let assembly = assembled(&arguments.file, &options, arguments.listing)?;
     let output = &arguments.output;
-    std::fs::write(output, object).with_context(|| format!("cannot write {}", output.display()))?;
-    print(&listing)?;
+    std::fs::write(output, assembly.object).with_context(|| format!("cannot write {}", output.display()))?;
+    print(&assembly.listing)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,8 +39,17 @@ pub(crate) fn object_of(path: &Path) -> anyhow::Result<Input<'static>> {
         file_name: file_name(path),
         ..Options::default()
     };
-    let object = restub_asm::assemble(&source(path)?, &options)?;
-    Ok(Input::from_bytes(file_name(path), object))
+    let assembly = assembled(path, &options, false)?;
+    Ok(Input::from_bytes(file_name(path), assembly.object))
+}
+
+/// Assembles, and passes on what the source says itself.
+fn assembled(path: &Path, options: &Options, listing: bool) -> anyhow::Result<Assembly> {
+    let assembly = restub_asm::assemble_with_messages(source(path)?, options, listing)?;
+    for message in &assembly.messages {
+        eprintln!("{message}");
+    }
+    Ok(assembly)
 }
 
 fn source(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -131,6 +131,8 @@ pub(super) const ROWS: &[&str] = &[
     "vcvtneoph2ps Vx,Mx : VEX.NP.0F38.W0 B0",
     "vcvtneps2bf16 Vx,Wx : VEX.F3.0F38.W0 72 vexhint xx sized",
     "vcvtneps2bf16 V,Wu : VEX.256.F3.0F38.W0 72 vexhint sized",
+    "vcvtneps2bf16x V,Wo : VEX.128.F3.0F38.W0 72 vexhint att",
+    "vcvtneps2bf16y V,Wu : VEX.256.F3.0F38.W0 72 vexhint att",
     // Integers.
     "{vpunpcklbw,vpunpcklwd,vpunpckldq,vpacksswb,vpcmpgtb,vpcmpgtw,vpcmpgtd,vpackuswb} Vx,Hx,Wx : VEX.66.0F 60+n",
     "{vpunpckhbw,vpunpckhwd,vpunpckhdq,vpackssdw,vpunpcklqdq,vpunpckhqdq} Vx,Hx,Wx : VEX.66.0F 68+n",

@@ -13,6 +13,7 @@ const NAME: u8 = 1;
 const NAME_START: u8 = 2;
 const SPACE: u8 = 4;
 const END: u8 = 8;
+const OPERATOR: u8 = 16;
 
 /// What each byte can be.
 static CLASS: [u8; 256] = {
@@ -24,6 +25,7 @@ static CLASS: [u8; 256] = {
             b'0'..=b'9' => NAME,
             b' ' | b'\t' | b'\r' | 0x0c => SPACE,
             b'\n' | b';' | b'#' => END,
+            b'*' | b'/' | b'%' | b'<' | b'>' | b'|' | b'&' | b'^' | b'!' | b'+' | b'-' | b'=' => OPERATOR,
             _ => 0,
         };
         byte += 1;
@@ -50,6 +52,11 @@ pub(crate) static DIGIT: [u8; 256] = {
 /// Whether a name can start with this byte.
 pub(crate) fn starts_name(byte: u8) -> bool {
     CLASS[byte as usize] & NAME_START != 0
+}
+
+/// Whether a binary operator can start with this byte.
+pub(crate) fn starts_operator(byte: u8) -> bool {
+    CLASS[byte as usize] & OPERATOR != 0
 }
 
 /// Whether a name can go on with this byte.

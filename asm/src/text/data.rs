@@ -21,6 +21,7 @@ impl Assembler<'_> {
         if cursor.at_end() {
             return Ok(());
         }
+        let before = self.known_size();
         loop {
             cursor.skip_space();
             let start = cursor.pos;
@@ -33,9 +34,26 @@ impl Assembler<'_> {
                 return Err(error);
             }
             if !cursor.eat(b',') {
+                self.known_from(before);
                 return Ok(());
             }
         }
+    }
+
+    /// Bytes and open places of the current section so far.
+    fn known_size(&self) -> (usize, usize, usize) {
+        let section = &self.unit.sections[self.current as usize];
+        (section.bytes.len(), section.fixes.len(), section.items.len())
+    }
+
+    /// Notes how many bytes a statement made, if they are all there is to it.
+    fn known_from(&mut self, (bytes, fixes, items): (usize, usize, usize)) {
+        let (now, all_fixes, all_items) = self.known_size();
+        self.known_len = if fixes == all_fixes && items == all_items {
+            now - bytes
+        } else {
+            0
+        };
     }
 
     /// Appends a value in `size` bytes.
@@ -203,6 +221,7 @@ impl Assembler<'_> {
 
     /// `.uleb128`, `.sleb128`
     pub(super) fn lebs(&mut self, cursor: &mut Cursor<'_>, signed: bool) -> Result<(), Fail> {
+        let before = self.known_size();
         loop {
             let value = match super::expression::literal(cursor) {
                 Some(number) => Value::constant(number),
@@ -223,10 +242,12 @@ impl Assembler<'_> {
                     put_leb(&mut section.bytes, value, signed, size as usize);
                 }
                 _ => {
+                    let value = self.unit.symbols.keep(value);
                     section.push_item(ItemKind::Leb { value, signed }, line);
                 }
             }
             if !cursor.eat(b',') {
+                self.known_from(before);
                 return Ok(());
             }
         }
@@ -260,7 +281,7 @@ impl Assembler<'_> {
     pub(super) fn skip(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
         let count = self.expression(cursor)?;
         let fill = if cursor.eat(b',') { self.number(cursor)? } else { 0 };
-        self.space(count, fill as u64 & 0xff, 1)
+        self.space(count, fill as u32 & 0xff, 1)
     }
 
     /// `.fill repeat [, size [, value]]`
@@ -274,10 +295,10 @@ impl Assembler<'_> {
         // The value has 32 bits; in 8 bytes the high half is zero (GNU as manual, `.fill`).
         let size = size.min(8);
         let value = value as u64 & if size >= 4 { 0xffff_ffff } else { (1 << (size * 8)) - 1 };
-        self.space(count, value, size as u8)
+        self.space(count, value as u32, size as u8)
     }
 
-    fn space(&mut self, count: Value, value: u64, unit: u8) -> Result<(), Fail> {
+    fn space(&mut self, count: Value, value: u32, unit: u8) -> Result<(), Fail> {
         let line = self.line;
         let known = self.unit.constant_now(&count);
         if let Some(count) = known {
@@ -298,11 +319,13 @@ impl Assembler<'_> {
             Some(bytes) if section.is_nobits() => section.virtual_size += bytes,
             Some(bytes) if bytes <= INLINE_FILL => {
                 for _ in 0..known.unwrap_or(0) {
-                    section.bytes.extend_from_slice(&value.to_le_bytes()[..unit as usize]);
+                    section
+                        .bytes
+                        .extend_from_slice(&u64::from(value).to_le_bytes()[..unit as usize]);
                 }
             }
             _ => {
-                let count = known.map_or(count, Value::constant);
+                let count = self.unit.symbols.keep(known.map_or(count, Value::constant));
                 section.push_item(ItemKind::Space { count, value, unit }, line);
             }
         }
@@ -313,6 +336,7 @@ impl Assembler<'_> {
     pub(super) fn org(&mut self, target: Value, fill: u8) -> Result<(), Fail> {
         let line = self.line;
         let target = self.unit.fold(&target, 0).unwrap_or(target);
+        let target = self.unit.symbols.keep(target);
         let section = &mut self.unit.sections[self.current as usize];
         section.push_item(ItemKind::Org { target, fill }, line);
         Ok(())
@@ -373,7 +397,9 @@ impl Assembler<'_> {
                 return Ok(());
             }
         }
-        section.push_item(ItemKind::Align { align, most, padding }, line);
+        let power = align.trailing_zeros() as u8;
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        section.push_item(ItemKind::Align { power, most, padding }, line);
         Ok(())
     }
 
@@ -436,7 +462,7 @@ impl Assembler<'_> {
             let padding = Padding::Value { value: 0, size: 1 };
             bss.push_item(
                 ItemKind::Align {
-                    align,
+                    power: align.trailing_zeros() as u8,
                     most: 0,
                     padding,
                 },

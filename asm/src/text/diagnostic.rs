@@ -1,18 +1,32 @@
-//! What is wrong with a source.
+//! What there is to say of a source.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// One thing wrong with the source.
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Severity {
+    /// There is no object.
+    Error,
+    /// The source warns (`.warning`).
+    Warning,
+    /// The source says something (`.print`).
+    Note,
+}
+
+/// Something to say of a place in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// Whether it is an error.
+    pub severity: Severity,
     /// The file's name.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1; 0 where only the line is known.
     pub column: u32,
-    /// What is wrong.
+    /// What is wrong, or what the source says.
     pub message: String,
     /// The line itself.
     pub source: String,
@@ -24,7 +38,12 @@ impl core::fmt::Display for Diagnostic {
         if self.column != 0 {
             write!(f, "{}:", self.column)?;
         }
-        write!(f, " {}", self.message)?;
+        let severity = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => " warning:",
+            Severity::Note => " note:",
+        };
+        write!(f, "{severity} {}", self.message)?;
         if self.source.is_empty() {
             return Ok(());
         }
@@ -39,7 +58,7 @@ impl core::fmt::Display for Diagnostic {
     }
 }
 
-/// Everything wrong with a source, in the order of its lines; never empty.
+/// Everything wrong with a source, and what it says itself, in the order of its lines; there is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Diagnostic>);
 

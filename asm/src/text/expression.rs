@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::cursor::{Cursor, in_name, starts_name};
+use super::cursor::{Cursor, in_name, starts_name, starts_operator};
 use super::{Assembler, Fail, fail};
 use crate::reg::Reg;
 use crate::symbol::{Operation, Operator, Place, SymbolId, Tree, Value};
@@ -20,10 +20,10 @@ impl Assembler<'_> {
             None => self.term(cursor, 0)?,
         };
         cursor.skip_space();
-        match cursor.peek() {
-            b',' | b'(' | b'\n' | b')' | b'#' => Ok(value),
-            _ => self.operators(cursor, value, 0, 0),
+        if starts_operator(cursor.peek()) {
+            return self.operators(cursor, value, 0, 0);
         }
+        Ok(value)
     }
 
     /// An expression that has to be a number by now.
@@ -34,7 +34,7 @@ impl Assembler<'_> {
             return Ok(number);
         }
         let value = self.expression(cursor)?;
-        match self.unit.constant_now(&value) {
+        match value.as_constant().or_else(|| self.unit.constant_now(&value)) {
             Some(number) => Ok(number),
             None => {
                 *cursor = start;
@@ -77,6 +77,20 @@ impl Assembler<'_> {
 
     /// `a op b`, folded as far as it goes.
     pub(crate) fn combine(&mut self, operation: Operation, a: Value, b: Value) -> Result<Value, Fail> {
+        let simple = |v: &Value| v.tree | v.minus == 0;
+        let is_plain = |v: &Value| {
+            let set = matches!(self.unit.symbols.get(v.plus).place, Place::Equal(_));
+            v.plus != 0 && simple(v) && v.operator == Operator::None && !set
+        };
+        if operation == Operation::Subtract && is_plain(&a) && is_plain(&b) {
+            // Two labels, which compilers write the distance of more often than anything else.
+            let value = Value {
+                addend: a.addend.wrapping_sub(b.addend),
+                minus: b.plus,
+                ..a
+            };
+            return Ok(self.unit.fold(&value, 0).unwrap_or(value));
+        }
         let unfolded = (a, b);
         let a = if a.plus != 0 {
             self.unit.fold(&a, 0).unwrap_or(a)
@@ -100,7 +114,6 @@ impl Assembler<'_> {
         {
             return Ok(Value::constant(-i64::from((x == y) == (operation == Operation::Equal))));
         }
-        let simple = |v: &Value| v.tree == 0 && v.minus == 0;
         match operation {
             Operation::Add => {
                 if let Some(y) = b.as_constant() {
@@ -268,7 +281,7 @@ impl Assembler<'_> {
         if let Place::Equal(now) = symbol.place {
             let now = self.unit.symbols.value(now);
             if symbol.redefinable || now.as_constant().is_some() {
-                value = *now;
+                value = now;
             }
         }
         if cursor.peek() == b'@' {

@@ -91,7 +91,7 @@ impl Assembler<'_> {
                 ));
             }
             if cursor.at_end() {
-                self.lone_prefix(&before);
+                self.lone_prefix(&before)?;
                 return Ok(());
             }
             start = cursor.pos;
@@ -159,7 +159,7 @@ impl Assembler<'_> {
         }
         section.has_code = true;
         if is_jump {
-            section.push_jump(short_opcode(row.opcode), value, line);
+            section.push_jump(short_opcode(row.opcode), self.unit.symbols.keep(value), line);
             return Ok(true);
         }
         section.bytes.extend([CALL, 0, 0, 0, 0]);
@@ -289,21 +289,22 @@ impl Assembler<'_> {
         }
     }
 
-    /// Appends an instruction whose bytes are known.
+    /// Appends bytes of a line that has been seen.
     #[inline]
-    pub(super) fn emit_known(&mut self, bytes: &[u8; super::memo::BYTES], len: usize) -> Result<(), Fail> {
-        if self.lines.pending {
-            self.line_entry();
-        }
+    pub(super) fn append_known(&mut self, bytes: &[u8; super::memo::BYTES], len: usize) {
         let section = &mut self.unit.sections[self.current as usize];
-        if section.is_nobits() {
-            return fail("instructions in a section without bytes");
-        }
-        section.has_code = true;
         // A copy of a size that the compiler knows, and the rest of it taken off again.
         section.bytes.extend_from_slice(bytes);
         section.bytes.truncate(section.bytes.len() - (bytes.len() - len));
-        Ok(())
+    }
+
+    /// An instruction comes: the line that waits for one is its, and the section has code.
+    #[inline]
+    pub(super) fn before_instruction(&mut self) {
+        if self.lines.pending {
+            self.line_entry();
+        }
+        self.unit.sections[self.current as usize].has_code = true;
     }
 
     /// Appends an instruction to the section.
@@ -332,7 +333,7 @@ impl Assembler<'_> {
                 addend: target.value,
                 ..value
             };
-            section.push_jump(opcode, target, line);
+            section.push_jump(opcode, self.unit.symbols.keep(target), line);
             return Ok(());
         }
         let offset = section.bytes.len() as u64;
@@ -411,8 +412,8 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    /// A prefix that stands alone on its line applies to the next instruction.
-    fn lone_prefix(&mut self, before: &Before) {
+    /// A prefix that stands alone on its line applies to the next instruction, which begins here for a line table.
+    fn lone_prefix(&mut self, before: &Before) -> Result<(), Fail> {
         let p = before.prefixes;
         let all = [
             (Prefixes::FWAIT, 0x9b),
@@ -427,11 +428,22 @@ impl Assembler<'_> {
             (Prefixes::REX, 0x40),
             (Prefixes::REX64, 0x48),
         ];
-        let bytes = &mut self.unit.sections[self.current as usize].bytes;
-        if let Some(segment) = before.segment.checked_sub(1) {
-            bytes.push([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65][segment as usize]);
+        if self.lines.pending {
+            self.line_entry();
         }
-        bytes.extend(all.iter().filter(|(prefix, _)| p.has(*prefix)).map(|(_, byte)| byte));
+        let section = &mut self.unit.sections[self.current as usize];
+        if section.is_nobits() {
+            return fail("instructions in a section without bytes");
+        }
+        section.has_code = true;
+        if let Some(segment) = before.segment.checked_sub(1) {
+            section
+                .bytes
+                .push([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65][segment as usize]);
+        }
+        let stated = all.iter().filter(|(prefix, _)| p.has(*prefix));
+        section.bytes.extend(stated.map(|(_, byte)| byte));
+        Ok(())
     }
 }
 

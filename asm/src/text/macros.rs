@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::cursor::{Cursor, in_name, starts_name};
-use super::{Assembler, Fail, fail, string};
+use super::{Assembler, Fail, Severity, fail, string};
 use crate::symbol::Place;
 
 type Done = Result<(), Fail>;
@@ -114,6 +114,17 @@ impl Assembler<'_> {
             string::quoted(cursor).unwrap_or_default()
         };
         fail(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// `.warning ["text"]`, `.print "text"`
+    pub(super) fn message_directive(&mut self, cursor: &mut Cursor<'_>, severity: Severity) -> Done {
+        let text = if cursor.at_end() && severity == Severity::Warning {
+            b".warning".to_vec()
+        } else {
+            string::quoted(cursor)?
+        };
+        self.say(severity, String::from_utf8_lossy(&text).into_owned());
+        Ok(())
     }
 
     fn push_condition(&mut self, active: bool) -> Done {

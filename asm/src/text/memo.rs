@@ -1,7 +1,7 @@
-//! Instruction lines that have been seen: the same text is the same bytes.
+//! Lines of instructions and numbers that have been seen: the same text is the same bytes.
 //!
 //! Compilers write a few lines very often. A line is kept when its bytes depend on nothing but its text: no symbol is
-//! in it, and no macro has its mnemonic's name.
+//! in it, and no macro has the name of its mnemonic or directive.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,10 +11,10 @@ const WORDS: usize = 5;
 const LONGEST: usize = WORDS * 8;
 /// A power of two; together the entries fit a second-level cache. A line is in one of two entries.
 const ENTRIES: usize = 1 << 14;
-/// Bytes of an entry's instruction; one is never longer than 15.
+/// Bytes of an entry. An instruction has 15 at most; longer data is not kept.
 pub(super) const BYTES: usize = 16;
 
-/// A line and its instruction.
+/// A line and its bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Entry {
@@ -51,6 +51,19 @@ pub(super) struct Memo {
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Whether this looks like a directive of the kinds that compilers write most numbers with, and a number behind it.
+/// What it takes for one is only looked for.
+#[inline]
+pub(super) fn is_constant_data(text: &[u8]) -> bool {
+    let number = match text {
+        [b'.', b'u' | b's', b'l', ..] => ".uleb128 ".len(),
+        [b'.', b'v', b'a', ..] => ".value ".len(),
+        [b'.', b'b', b'y', ..] | [b'.', b'l', b'o', ..] | [b'.', b'q', b'u', ..] => ".byte ".len(),
+        _ => return false,
+    };
+    text.get(number).is_some_and(u8::is_ascii_digit)
+}
 
 impl Key {
     /// The line that starts at the front of `text`; `None` if it is too long or the last one.

@@ -31,7 +31,7 @@ use crate::section::{Section, elf};
 use crate::symbol::{Binding, Place, SectionId, SymbolId, Value};
 use crate::unit::Unit;
 use cursor::{Cursor, starts_name};
-pub use diagnostic::{Diagnostic, Errors};
+pub use diagnostic::{Diagnostic, Errors, Severity};
 
 /// How to assemble a text.
 #[derive(Clone, Debug, Default)]
@@ -55,17 +55,29 @@ pub struct Options {
 pub fn assemble(source: impl AsRef<[u8]>, options: &Options) -> Result<Vec<u8>, Errors> {
     let mut assembler = Assembler::new(source.as_ref(), options);
     assembler.begin();
-    assembler.finish().map(|(object, _)| object)
+    assembler.finish().map(|assembly| assembly.object)
 }
 
-/// As [`assemble`], with a listing: each line of the source with its number, and the offset in its section and the
-/// bytes that it became. Bytes that a linker will fill in are as they are in the object.
+/// What comes of a source.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Assembly {
+    /// The ELF relocatable object.
+    pub object: Vec<u8>,
+    /// Each line of the source with its number, and the offset in its section and the bytes that it became. Bytes that a
+    /// linker will fill in are as they are in the object. Empty where none was asked for.
+    pub listing: String,
+    /// What the source says by `.warning` and `.print`.
+    pub messages: Vec<Diagnostic>,
+}
+
+/// As [`assemble`], with everything that there is to know, and a listing if it is asked for.
 ///
 /// # Errors
 /// As [`assemble`].
-pub fn assemble_with_listing(source: impl AsRef<[u8]>, options: &Options) -> Result<(Vec<u8>, String), Errors> {
+pub fn assemble_with_messages(source: impl AsRef<[u8]>, options: &Options, listing: bool) -> Result<Assembly, Errors> {
     let mut assembler = Assembler::new(source.as_ref(), options);
-    assembler.listing = Some(Vec::new());
+    assembler.listing = listing.then(Vec::new);
     assembler.begin();
     assembler.finish()
 }
@@ -124,7 +136,9 @@ pub(crate) struct Assembler<'o> {
     section_stack: Vec<(SectionId, Option<SectionId>)>,
     intel: bool,
     line: u32,
-    errors: Vec<Diagnostic>,
+    /// Errors and messages, and how many are errors.
+    diagnostics: Vec<Diagnostic>,
+    error_count: usize,
     inputs: Vec<Input>,
     /// The first line number that no input uses.
     next_line: u32,
@@ -146,7 +160,7 @@ pub(crate) struct Assembler<'o> {
     memo: memo::Memo,
     /// Names of symbols and macros read so far: what a statement means depends on them.
     names_read: u64,
-    /// Bytes of the instruction that was just assembled, where its text alone determines them.
+    /// Bytes of the instruction or data that was just assembled, where its text alone determines them.
     known_len: usize,
     /// Bytes of text that macros and repetitions may still make.
     expansion_budget: usize,
@@ -184,7 +198,8 @@ impl<'o> Assembler<'o> {
             section_stack: Vec::new(),
             intel: options.syntax == Syntax::Intel,
             line: 0,
-            errors: Vec::new(),
+            diagnostics: Vec::new(),
+            error_count: 0,
             inputs: Vec::new(),
             next_line: 0,
             depth: 0,
@@ -269,7 +284,7 @@ impl<'o> Assembler<'o> {
         self.depth -= 1;
     }
 
-    /// One statement; an instruction that has been seen before is not read again.
+    /// One statement; an instruction or a number that has been seen before is not read again.
     #[inline]
     fn remembered_statement(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fail> {
         if self.listing.is_some() {
@@ -278,23 +293,29 @@ impl<'o> Assembler<'o> {
             self.listed_to(from);
             return Ok(());
         }
-        let first = cursor.peek();
-        if first == b'.' || !starts_name(first) {
+        let text = &cursor.text[cursor.pos..];
+        let is_data = memo::is_constant_data(text);
+        if !is_data && (cursor.peek() == b'.' || !starts_name(cursor.peek())) {
             return self.statement(cursor);
         }
-        let Some(key) = memo::Key::of(&cursor.text[cursor.pos..], self.intel) else {
+        let Some(key) = memo::Key::of(text, self.intel) else {
             return self.statement(cursor);
         };
-        if let Some((bytes, len)) = self.memo.find(&key) {
+        if let Some((bytes, len)) = self.memo.find(&key)
+            && !self.unit.sections[self.current as usize].is_nobits()
+        {
             let bytes = *bytes;
-            self.emit_known(&bytes, len)?;
+            if !is_data {
+                self.before_instruction();
+            }
+            self.append_known(&bytes, len);
             cursor.pos += key.len;
             return Ok(());
         }
         let (start, names) = (cursor.pos, self.names_read);
         self.known_len = 0;
         self.statement(cursor)?;
-        if self.known_len != 0 && self.names_read == names && cursor.pos == start + key.len {
+        if (1..=memo::BYTES).contains(&self.known_len) && self.names_read == names && cursor.pos == start + key.len {
             let section = &self.unit.sections[self.current as usize];
             let at = section.bytes.len() - self.known_len;
             self.memo.keep(&key, &section.bytes[at..]);
@@ -308,14 +329,29 @@ impl<'o> Assembler<'o> {
             Some(input) => (input.name.to_string(), cursor.line - input.first_line + 1),
             None => self.place_of(self.line),
         };
-        self.errors.push(Diagnostic {
+        self.error_count += 1;
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Error,
             file,
             line,
             column: column as u32,
             message,
             source: String::from_utf8_lossy(text).into_owned(),
         });
-        self.stop |= self.errors.len() >= MOST_ERRORS;
+        self.stop |= self.error_count >= MOST_ERRORS;
+    }
+
+    /// `.warning` and `.print`: what the source says itself.
+    fn say(&mut self, severity: Severity, message: String) {
+        let (file, line) = self.place_of(self.line);
+        self.diagnostics.push(Diagnostic {
+            severity,
+            file,
+            line,
+            column: 0,
+            message,
+            source: String::new(),
+        });
     }
 
     /// File and line of a line number that counts over all inputs.
@@ -335,7 +371,9 @@ impl<'o> Assembler<'o> {
             let text = text.split(|&b| b == b'\n').nth((line - input.first_line) as usize)?;
             Some(String::from_utf8_lossy(text).into_owned())
         });
-        self.errors.push(Diagnostic {
+        self.error_count += 1;
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Error,
             file,
             line: number,
             column: 0,
@@ -531,15 +569,15 @@ impl<'o> Assembler<'o> {
     }
 
     /// Everything is read: sizes, bytes, relocations, the object.
-    fn finish(mut self) -> Result<(Vec<u8>, String), Errors> {
+    fn finish(mut self) -> Result<Assembly, Errors> {
         for (number, id, line) in core::mem::take(&mut self.pending_numeric) {
             if !self.unit.symbols.get(id).is_defined() {
                 self.report_line(line, &alloc::format!("there is no label {number} behind this"));
             }
         }
         self.check_cfi();
-        if !self.errors.is_empty() {
-            return Err(Errors(self.errors));
+        if self.error_count != 0 {
+            return Err(Errors(self.diagnostics));
         }
         self.section_symbols();
         self.common_symbols();
@@ -560,7 +598,11 @@ impl<'o> Assembler<'o> {
         };
         let written = crate::elf_writer::write(&mut self.unit, images, &self.files);
         match written {
-            Ok(object) => Ok((object, listing)),
+            Ok(object) => Ok(Assembly {
+                object,
+                listing,
+                messages: self.diagnostics,
+            }),
             Err(problems) => {
                 self.unit.problems = problems;
                 Err(self.problems().err().unwrap_or(Errors(Vec::new())))
@@ -592,10 +634,10 @@ impl<'o> Assembler<'o> {
         for problem in problems.iter().take(MOST_ERRORS) {
             self.report_line(problem.line, &problem.message);
         }
-        if self.errors.is_empty() {
+        if self.error_count == 0 {
             Ok(())
         } else {
-            Err(Errors(core::mem::take(&mut self.errors)))
+            Err(Errors(core::mem::take(&mut self.diagnostics)))
         }
     }
 }

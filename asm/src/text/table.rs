@@ -2,7 +2,7 @@
 
 use super::cfi::Op;
 use super::cursor::Cursor;
-use super::{Assembler, BSS, Fail, fail};
+use super::{Assembler, BSS, Fail, Severity, fail};
 use crate::symbol::Binding;
 
 type Done = Result<(), Fail>;
@@ -138,8 +138,8 @@ static DIRECTIVES: &[(&str, Directive)] = &[
     (".abort", |a, _| a.abort()),
     (".err", |a, c| a.error_directive(c)),
     (".error", |a, c| a.error_directive(c)),
-    (".warning", IGNORED),
-    (".print", IGNORED),
+    (".warning", |a, c| a.message_directive(c, Severity::Warning)),
+    (".print", |a, c| a.message_directive(c, Severity::Note)),
     // Call frames.
     (".cfi_startproc", |a, c| a.start_frame(c)),
     (".cfi_endproc", |a, _| a.end_frame()),

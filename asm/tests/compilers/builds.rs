@@ -95,6 +95,13 @@ pub(crate) static C: &[Build] = &[
     build("clang-19", &["-O2", "-fprofile-instr-generate", "-fcoverage-mapping"]),
     often("clang-19", &["-O2", "-masm=intel"]),
     build("clang-19", &["-O3", "-masm=intel", "-march=x86-64-v4"]),
+    build("clang-19", &["-O1", "-fsanitize=thread"]),
+    often("clang-19", &["-O2", "-mapxf"]),
+    build("clang-19", &["-O2", "-mapxf", "-g"]),
+    build("clang-19", &["-O2", "-mapxf", "-mcmodel=large", "-fPIC"]),
+    build("clang-19", &["-O3", "-mapxf", "-march=x86-64-v4"]),
+    build("clang-19", &["-O2", "-mapxf", "-masm=intel"]),
+    build("clang-19", &["-O3", "-mavx10.1-512", "-ffast-math"]),
 ];
 
 /// For C++.
@@ -117,6 +124,8 @@ pub(crate) static CXX: &[Build] = &[
     build("clang++-19", &["-O3", "-march=x86-64-v4"]),
     build("clang++-19", &["-O2", "-fPIC", "-fsanitize=address"]),
     build("clang++-19", &["-O2", "-masm=intel"]),
+    build("clang++-19", &["-O2", "-fPIC", "-mtls-dialect=gnu2"]),
+    often("clang++-19", &["-O2", "-mapxf", "-g"]),
 ];
 
 /// For Rust.
@@ -129,6 +138,20 @@ pub(crate) static RUST: &[Build] = &[
     build("rustc", &["-Copt-level=1", "-Cdebuginfo=2", "-Cdwarf-version=5"]),
     build("rustc", &["-Copt-level=s", "-Crelocation-model=static"]),
     build("rustc", &["-Copt-level=2", "-Cllvm-args=-x86-asm-syntax=intel"]),
+    // APX and AVX10.2.
+    often("rustc", &["-Copt-level=3", "-Ctarget-cpu=diamondrapids"]),
+    build(
+        "rustc",
+        &["-Copt-level=3", "-Ctarget-cpu=diamondrapids", "-Cdebuginfo=2"],
+    ),
+    build(
+        "rustc",
+        &[
+            "-Copt-level=3",
+            "-Ctarget-cpu=diamondrapids",
+            "-Cllvm-args=-x86-asm-syntax=intel",
+        ],
+    ),
 ];
 
 /// For sources in assembly, which the C preprocessor reads first.

@@ -8,7 +8,7 @@ use object::{
     SymbolSection,
 };
 
-use crate::rows;
+use crate::debug::{self, Lines};
 
 pub(crate) type File<'a> = ElfFile64<'a, Endianness>;
 
@@ -17,17 +17,9 @@ const SHOWN: usize = 4;
 
 /// What there is to say about a section.
 pub(crate) struct Section<'a> {
-    header: String,
+    pub(crate) header: String,
     pub(crate) bytes: &'a [u8],
     pub(crate) relocs: BTreeSet<Reloc<'a>>,
-}
-
-impl Section<'_> {
-    /// Target and addend of each relocation.
-    fn targets(&self) -> BTreeMap<u64, (String, i64)> {
-        let targets = self.relocs.iter().map(|r| (r.offset, (r.target.to_owned(), r.addend)));
-        targets.collect()
-    }
 }
 
 /// Offset, type, target, addend.
@@ -35,8 +27,8 @@ impl Section<'_> {
 pub(crate) struct Reloc<'a> {
     pub(crate) offset: u64,
     pub(crate) kind: u32,
-    target: &'a str,
-    addend: i64,
+    pub(crate) target: &'a str,
+    pub(crate) addend: i64,
 }
 
 /// The sections of an object by name and number among those of the name.
@@ -169,7 +161,20 @@ pub(crate) fn differences(ours: &[u8], theirs: &[u8]) -> Vec<String> {
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     for name in names {
         match (a.get(name), b.get(name)) {
-            (Some(a), Some(b)) => section_differences(name, a, b, &mut out),
+            (Some(ours), Some(theirs)) => {
+                let strings = |sections: &BTreeMap<String, Section<'_>>| {
+                    sections
+                        .get(".debug_line_str#1")
+                        .map_or(Vec::new(), |section| section.bytes.to_vec())
+                };
+                if name.starts_with(".debug_line#")
+                    && ours.bytes != theirs.bytes
+                    && same_lines(name, (ours, &strings(&a)), (theirs, &strings(&b)))
+                {
+                    continue;
+                }
+                section_differences(name, ours, theirs, &mut out);
+            }
             (Some(_), None) => out.push(format!("{name}: only ours")),
             (None, _) => out.push(format!("{name}: only theirs")),
         }
@@ -179,14 +184,35 @@ pub(crate) fn differences(ours: &[u8], theirs: &[u8]) -> Vec<String> {
     out
 }
 
-fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut Vec<String>) {
-    if name.starts_with(".debug_line#") && a.bytes != b.bytes {
-        let (a, b) = (rows::of(a.bytes, &a.targets()), rows::of(b.bytes, &b.targets()));
-        if a == b {
-            println!("{name}: the same rows, with addresses stated at other places");
-            return;
-        }
+/// Whether two line tables have the same headers and rows.
+fn same_lines(name: &str, ours: (&Section<'_>, &[u8]), theirs: (&Section<'_>, &[u8])) -> bool {
+    let [a, b] = [ours, theirs].map(|(section, strings)| debug::lines(section, strings));
+    let same = matches!((&a, &b), (Ok(a), Ok(b)) if a == b);
+    if same {
+        println!("{name}: the same rows, with addresses stated at other places");
+    } else if let Some(text) = line_difference(a, b) {
+        println!("{name}: {text}");
     }
+    same
+}
+
+/// The first difference between what line tables say, less their headers.
+pub(crate) fn line_difference(ours: gimli::Result<Lines<'_>>, theirs: gimli::Result<Lines<'_>>) -> Option<String> {
+    let (ours, theirs) = match (ours, theirs) {
+        (Ok(ours), Ok(theirs)) => (ours, theirs),
+        (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+    };
+    if ours.names != theirs.names {
+        return Some(format!("files {:?} and {:?}", ours.names, theirs.names));
+    }
+    let differ = ours.rows.iter().zip(&theirs.rows).find(|(a, b)| a != b);
+    if let Some((a, b)) = differ {
+        return Some(format!("{a:?} and {b:?}"));
+    }
+    (ours.rows.len() != theirs.rows.len()).then(|| format!("{} and {} rows", ours.rows.len(), theirs.rows.len()))
+}
+
+fn section_differences(name: &str, a: &Section<'_>, b: &Section<'_>, out: &mut Vec<String>) {
     if a.header != b.header {
         out.push(format!("{name}:\n  ours   {}\n  theirs {}", a.header, b.header));
     }

@@ -1,28 +1,33 @@
 //! What compilers write, assembled here and by GNU as: section bytes, relocations and symbols are the same.
 //!
-//! What GNU as does not take is compared with llvm-mc's output instead, up to padding and encodings of equal length.
-//! Assembly and reference objects are kept in cargo's target folder.
+//! Sections are the same byte for byte, but for `.debug_line` where GNU as states an address that it could have advanced
+//! to: then the tables' headers are the same byte for byte, and their files and rows one by one.
+//!
+//! What GNU as does not take (APX, AVX10.2, some of rustc's DWARF) is compared with llvm-mc's output instead; `meaning` has
+//! what of it. Assembly and reference objects are kept in cargo's target folder. The last lines count files and lines.
 //!
 //! | variable | effect |
 //! |---|---|
 //! | `RESTUB_ASM_SOURCES=full` | every source in every build; best with `--release` |
 //! | `RESTUB_ASM_CORPUS=DIR` | every `.s` and `.S` file below a folder too |
 mod builds;
+mod code;
 mod compare;
 #[path = "../../../tests/programs/compile.rs"]
 #[allow(dead_code, reason = "no objects are compiled here")]
 mod compile;
 #[path = "../../../tests/programs/crates.rs"]
 mod crates;
+mod debug;
 mod meaning;
 mod oracle;
-mod rows;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use compile::Cache;
 use crates::Crates;
@@ -36,12 +41,28 @@ fn main() -> ExitCode {
     // Line tables name the working directory, and the references are kept.
     std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("this package's folder");
     match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Ok(trials) => {
+            let conclusion = libtest_mimic::run(&arguments, trials);
+            for (what, (files, lines)) in COUNTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                println!("{files} files, {lines} lines: {what}");
+            }
+            conclusion.exit_code()
+        }
         Err(problem) => {
             eprintln!("compilers: {problem}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Files and lines by what came of them.
+static COUNTS: Mutex<BTreeMap<&str, (usize, usize)>> = Mutex::new(BTreeMap::new());
+
+fn count(what: &'static str, source: &[u8]) {
+    let mut counts = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let (files, lines) = counts.entry(what).or_default();
+    *files += 1;
+    *lines += source.iter().filter(|&&byte| byte == b'\n').count();
 }
 
 fn trials() -> Result<Vec<Trial>, String> {
@@ -114,9 +135,15 @@ fn check(path: &Path, cache: &Cache, compiled: bool) -> Result<(), Failed> {
         dwarf5: matches!(reference, Reference::Gnu { dwarf5: true, .. }),
         ..Options::default()
     };
+    let what = match &reference {
+        Reference::Gnu { .. } => "as GNU as",
+        Reference::Llvm(_) => "as llvm-mc, which takes what GNU as does not",
+        Reference::Refused(_) if compiled => "taken by restub alone",
+        Reference::Refused(_) => "refused by all",
+    };
     let differences = match (assemble(&source, &options), reference) {
         (Ok(ours), Reference::Gnu { object, .. }) => compare::differences(&ours, &object),
-        (Ok(ours), Reference::Llvm(object)) => meaning::differences(&ours, &object),
+        (Ok(ours), Reference::Llvm(object)) => meaning::differences(&ours, &object)?,
         (Ok(_), Reference::Refused(_)) if compiled => Vec::new(),
         (Ok(_), Reference::Refused(message)) => vec![format!("only restub takes it:\n{message}")],
         (Err(_), Reference::Refused(_)) if !compiled => Vec::new(),
@@ -128,6 +155,7 @@ fn check(path: &Path, cache: &Cache, compiled: bool) -> Result<(), Failed> {
             )]
         }
     };
+    count(if differences.is_empty() { what } else { "different" }, &source);
     if differences.is_empty() {
         return Ok(());
     }

@@ -1,63 +1,167 @@
 //! Two objects of which one is LLVM's: the same but for its own ways to say the same.
 //!
-//! These are: padding by other nops; encodings of equal length (operands of commutative instructions in another order);
-//! relocations against labels where GNU as has the section and an offset; call frames and line tables, which have many
-//! encodings; and no sections that are empty.
+//! | LLVM's way | what is compared |
+//! |---|---|
+//! | padding by other nops; operands of commutative instructions in another order | the instructions |
+//! | a jump stays long that could be short where padding in between shrank | the instructions, targets by their number |
+//! | relocations against labels where GNU as has the section and an offset | section and offset |
+//! | PLT32 for calls of what is local, and of what is global in the same section | the instruction that is meant |
+//! | `.local` and `.comm` allocate at once, not behind all of `.bss` | symbols and references there by name |
+//! | call frames and line tables have many encodings | the rules at each address; files and rows |
+//! | rows of line 0, which GNU as leaves out | the other rows |
+//!
+//! Where a jump has another length, addresses differ from there on: then code is compared, and of other sections no more
+//! than that there are as many bytes in those that do not tell of code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, SymbolSection};
 
-use crate::compare::{File, parse, set_differences};
+use crate::code::{self, Code, Targets};
+use crate::compare::{File, Reloc, Section, line_difference, parse, set_differences};
+use crate::debug::{self, Lines};
 
-/// Sections that have many encodings.
-const FREE: [&str; 4] = [".eh_frame", ".debug_frame", ".debug_line", ".debug_line_str"];
+/// Strings may be in another order; what refers to them is compared.
+const FREE: [&str; 2] = [".debug_frame#1", ".debug_line_str#1"];
 
-pub(crate) fn differences(ours: &[u8], theirs: &[u8]) -> Vec<String> {
-    let (ours, theirs) = (parse(ours), parse(theirs));
+/// Sections that tell of code by addresses and lengths.
+const OF_CODE: [&str; 3] = [".debug_", ".eh_frame#", ".gcc_except_table"];
+
+pub(crate) fn differences(our_object: &[u8], their_object: &[u8]) -> Result<Vec<String>, String> {
+    let (ours, theirs) = (parse(our_object), parse(their_object));
     let (a, b) = (contents(&ours), contents(&theirs));
+    let (our_code, their_code) = (code::disassembled(our_object)?, code::disassembled(their_object)?);
     let mut out = Vec::new();
-    for (name, theirs) in &b {
+    let places = |code: &Code| code.0.iter().map(|instruction| instruction.offset).collect::<Vec<_>>();
+    let aligned = our_code
+        .iter()
+        .all(|(name, code)| their_code.get(name).is_none_or(|other| places(code) == places(other)));
+    if !aligned {
+        println!("LLVM left a jump long");
+    }
+    for (name, theirs) in b.iter().filter(|(_, section)| section.header == "code") {
+        let (Some(ours), Some(code), Some(their_code)) = (a.get(name), our_code.get(name), their_code.get(name)) else {
+            out.push(format!("{name}: only theirs"));
+            continue;
+        };
+        let difference = code::difference((code, &targets(name, ours)), (their_code, &targets(name, theirs)));
+        out.extend(difference.map(|text| format!("{name}: {text}")));
+        let [ours, theirs] =
+            [(ours, code), (theirs, their_code)].map(|(s, code)| by_instruction(name, s, code, aligned));
+        set_differences(&format!("{name} relocations"), &ours, &theirs, &mut out);
+    }
+    let other = b
+        .iter()
+        .filter(|(name, section)| section.header != "code" && !FREE.contains(&name.as_str()));
+    for (name, theirs) in other {
         let Some(ours) = a.get(name) else {
             out.push(format!("{name}: only theirs"));
             continue;
         };
-        if ours.is_code {
-            out.extend(code_difference(ours.bytes, theirs.bytes).map(|text| format!("{name}: {text}")));
-        } else if ours.bytes != theirs.bytes {
-            out.push(format!(
-                "{name}: {} and {} bytes differ",
-                ours.bytes.len(),
-                theirs.bytes.len()
-            ));
+        if aligned {
+            let pair = ((ours, strings(&a)), (theirs, strings(&b)));
+            section_difference(name, pair.0, pair.1, &mut out);
+        } else if ours.bytes.len() != theirs.bytes.len() && !OF_CODE.iter().any(|start| name.starts_with(start)) {
+            out.push(format!("{name}: {} and {} bytes", ours.bytes.len(), theirs.bytes.len()));
         }
-        set_differences(&format!("{name} relocations"), &ours.relocs, &theirs.relocs, &mut out);
     }
     out.extend(
         a.keys()
             .filter(|name| !b.contains_key(*name))
             .map(|name| format!("{name}: only ours")),
     );
-    set_differences("global symbols", &globals(&ours), &globals(&theirs), &mut out);
-    out
+    set_differences(
+        "global symbols",
+        &globals(&ours, aligned),
+        &globals(&theirs, aligned),
+        &mut out,
+    );
+    Ok(out)
 }
 
-struct Contents<'a> {
-    is_code: bool,
-    bytes: &'a [u8],
-    relocs: BTreeSet<String>,
+fn strings<'a>(contents: &BTreeMap<String, Section<'a>>) -> &'a [u8] {
+    contents.get(".debug_line_str#1").map_or(&[], |section| section.bytes)
 }
 
-/// The sections that are not empty and have one encoding, by name and number among those of the name.
-fn contents<'a>(file: &'a File<'a>) -> BTreeMap<String, Contents<'a>> {
+fn section_difference(
+    name: &str,
+    (ours, our_strings): (&Section<'_>, &[u8]),
+    (theirs, their_strings): (&Section<'_>, &[u8]),
+    out: &mut Vec<String>,
+) {
+    let difference = match name {
+        ".eh_frame#1" => frame_difference(ours, theirs),
+        ".debug_line#1" => {
+            let [ours, theirs] =
+                [(ours, our_strings), (theirs, their_strings)].map(|(s, strings)| debug::lines(s, strings));
+            line_difference(ours.map(Lines::plain), theirs.map(Lines::plain))
+        }
+        _ => {
+            let lengths = format!("{} and {} bytes differ", ours.bytes.len(), theirs.bytes.len());
+            set_differences(&format!("{name} relocations"), &listed(ours), &listed(theirs), out);
+            (ours.bytes != theirs.bytes).then_some(lengths)
+        }
+    };
+    out.extend(difference.map(|text| format!("{name}: {text}")));
+}
+
+/// Whether a relocation is to the section that it is in.
+fn is_within(name: &str, reloc: &Reloc<'_>) -> bool {
+    reloc.kind == 2 && name.rsplit_once('#').is_some_and(|(name, _)| name == reloc.target)
+}
+
+fn targets(name: &str, section: &Section<'_>) -> Targets {
+    let relocs = section.relocs.iter();
+    relocs
+        .map(|reloc| {
+            let target = is_within(name, reloc).then(|| (reloc.addend + 4).cast_unsigned());
+            (reloc.offset, target)
+        })
+        .collect()
+}
+
+/// Relocations of code: of which instruction, type and target, and the addend where all addresses are the same.
+fn by_instruction(name: &str, section: &Section<'_>, code: &Code, aligned: bool) -> BTreeSet<String> {
+    let relocs = section.relocs.iter().filter(|reloc| !is_within(name, reloc));
+    relocs
+        .map(|r| {
+            let (index, kind) = (code.index(r.offset), r.kind);
+            let addend = if aligned { r.addend } else { 0 };
+            format!("instruction {index}: type {kind} {} {addend:+#x}", r.target)
+        })
+        .collect()
+}
+
+fn frame_difference(ours: &Section<'_>, theirs: &Section<'_>) -> Option<String> {
+    let (ours, theirs) = match (debug::frames(ours), debug::frames(theirs)) {
+        (Ok(ours), Ok(theirs)) => (ours, theirs),
+        (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+    };
+    let differ = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+    match differ {
+        Some((a, b)) => Some(format!("\n  ours   {a}\n  theirs {b}")),
+        None => (ours.len() != theirs.len()).then(|| format!("{} and {} functions", ours.len(), theirs.len())),
+    }
+}
+
+fn listed(section: &Section<'_>) -> BTreeSet<String> {
+    let relocs = section.relocs.iter();
+    relocs
+        .map(|r| format!("{:#x}: type {} {} {:+#x}", r.offset, r.kind, r.target, r.addend))
+        .collect()
+}
+
+/// The sections that are not empty, by name and number among those of the name. What is local is its section and an
+/// offset, or in sections without contents a symbol.
+fn contents<'a>(file: &'a File<'a>) -> BTreeMap<String, Section<'a>> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     let mut contents = BTreeMap::new();
+    let empty = without_contents(file);
     for section in file.sections() {
         let name = section.name().expect("a name");
         let of_the_file =
             matches!(section.kind(), SectionKind::Metadata) || name.starts_with(".rela") || name == ".group";
-        if section.size() == 0 || of_the_file || FREE.contains(&name) || name == ".llvm_addrsig" {
+        if section.size() == 0 || of_the_file || name == ".llvm_addrsig" {
             continue;
         }
         let nth = count.entry(name).or_default();
@@ -66,21 +170,32 @@ fn contents<'a>(file: &'a File<'a>) -> BTreeMap<String, Contents<'a>> {
             let RelocationFlags::Elf { r_type } = reloc.flags() else {
                 unreachable!("an ELF relocation")
             };
-            let RelocationTarget::Symbol(index) = reloc.target() else {
-                return format!("{offset:#x}: type {} nothing {:+#x}", r_type.0, reloc.addend());
-            };
-            let symbol = file.symbol_by_index(index).expect("a symbol");
-            let (target, base) = match symbol.section() {
-                SymbolSection::Section(section) if symbol.is_local() => {
-                    let section = file.section_by_index(section).expect("a section");
-                    (section.name().expect("a name"), symbol.address() as i64)
+            // PLT32 is PC32 for what another object cannot replace, and for a linker that makes no PLT.
+            let kind = if r_type.0 == 4 { 2 } else { r_type.0 };
+            let (target, base) = match reloc.target() {
+                RelocationTarget::Symbol(index) => {
+                    let symbol = file.symbol_by_index(index).expect("a symbol");
+                    match symbol.section_index() {
+                        Some(own) if kind == 2 && own == section.index() => (name, symbol.address() as i64),
+                        _ => target(file, &empty, index, kind, reloc.addend()),
+                    }
                 }
-                _ => (symbol.name().expect("a name"), 0),
+                _ => ("nothing", 0),
             };
-            format!("{offset:#x}: type {} {target} {:+#x}", r_type.0, reloc.addend() + base)
+            Reloc {
+                offset,
+                kind,
+                target,
+                addend: reloc.addend() + base,
+            }
         });
-        let entry = Contents {
-            is_code: section.kind() == SectionKind::Text,
+        let header = if section.kind() == SectionKind::Text {
+            "code"
+        } else {
+            "data"
+        };
+        let entry = Section {
+            header: header.to_owned(),
             bytes: section.data().expect("data"),
             relocs: relocs.collect(),
         };
@@ -89,13 +204,60 @@ fn contents<'a>(file: &'a File<'a>) -> BTreeMap<String, Contents<'a>> {
     contents
 }
 
-fn globals(file: &File<'_>) -> BTreeSet<String> {
+/// The symbols of sections without contents, by section and address.
+type Empty<'a> = BTreeMap<(usize, u64), &'a str>;
+
+fn without_contents<'a>(file: &'a File<'a>) -> Empty<'a> {
+    let symbols = file.symbols().filter_map(|symbol| {
+        let section = symbol.section_index()?;
+        let kind = file.section_by_index(section).ok()?.kind();
+        let name = symbol.name().ok().filter(|name| !name.is_empty())?;
+        (kind == SectionKind::UninitializedData).then_some(((section.0, symbol.address()), name))
+    });
+    symbols.collect()
+}
+
+/// What a relocation is against, and what to add to its addend.
+fn target<'a>(
+    file: &'a File<'a>,
+    empty: &Empty<'a>,
+    index: object::SymbolIndex,
+    kind: u32,
+    addend: i64,
+) -> (&'a str, i64) {
+    let symbol = file.symbol_by_index(index).expect("a symbol");
+    let SymbolSection::Section(section) = symbol.section() else {
+        return (symbol.name().expect("a name"), 0);
+    };
+    if !symbol.is_local() {
+        return (symbol.name().expect("a name"), 0);
+    }
+    let address = symbol.address();
+    // PC32 is relative to four bytes behind its place, most often.
+    let meant = address.saturating_add_signed(if kind == 2 { addend + 4 } else { addend });
+    match empty.range((section.0, 0)..=(section.0, meant)).next_back() {
+        Some(((_, at), name)) => (*name, address as i64 - *at as i64),
+        None => {
+            let section = file.section_by_index(section).expect("a section");
+            (section.name().expect("a name"), address as i64)
+        }
+    }
+}
+
+fn globals(file: &File<'_>, aligned: bool) -> BTreeSet<String> {
+    let empty = without_contents(file);
     let symbols = file
         .symbols()
         .filter(|symbol| !symbol.is_local() && !symbol.is_undefined());
     symbols
         .map(|symbol| {
             let name = symbol.name().expect("a name");
+            let in_empty = symbol
+                .section_index()
+                .is_some_and(|section| empty.contains_key(&(section.0, symbol.address())));
+            if in_empty || !aligned {
+                return format!("{name}: {:?}", symbol.kind());
+            }
             format!(
                 "{name}: {:?} {:#x} size {}",
                 symbol.kind(),
@@ -104,56 +266,4 @@ fn globals(file: &File<'_>) -> BTreeSet<String> {
             )
         })
         .collect()
-}
-
-/// Walks over two pieces of code until they differ in more than padding or in encodings of equal length.
-fn code_difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
-    if ours.len() != theirs.len() {
-        return Some(format!("{} and {} bytes of code", ours.len(), theirs.len()));
-    }
-    let mut at = 0;
-    while at < ours.len() {
-        let (a, b) = (decode(ours, at), decode(theirs, at));
-        let equal = a.len() == b.len() && ours[at..at + a.len()] == theirs[at..at + b.len()];
-        if equal || (a.len() == b.len() && meaning(&a) == meaning(&b)) {
-            at += a.len();
-            continue;
-        }
-        let (end, other) = (behind_nops(ours, at), behind_nops(theirs, at));
-        if end == at || end != other {
-            return Some(format!("at {at:#x}: {a} and {b}"));
-        }
-        at = end;
-    }
-    None
-}
-
-fn decode(code: &[u8], at: usize) -> Instruction {
-    Decoder::with_ip(64, &code[at..], at as u64, DecoderOptions::NONE).decode()
-}
-
-/// Mnemonic and operands, whatever their order.
-fn meaning(instruction: &Instruction) -> (Mnemonic, Vec<String>) {
-    let text = instruction.to_string();
-    let operands = text.split_once(' ').map_or("", |(_, operands)| operands);
-    let mut operands: Vec<String> = operands.split(',').map(str::to_owned).collect();
-    operands.sort();
-    (instruction.mnemonic(), operands)
-}
-
-/// Where the nops end that start here; GNU as jumps over many.
-fn behind_nops(code: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while at < code.len() {
-        let instruction = decode(code, at);
-        at = match instruction.mnemonic() {
-            Mnemonic::Nop => at + instruction.len(),
-            Mnemonic::Xchg if code[at..].starts_with(&[0x66, 0x90]) => at + 2,
-            Mnemonic::Jmp if at == from && instruction.near_branch_target() > at as u64 => {
-                instruction.near_branch_target() as usize
-            }
-            _ => break,
-        };
-    }
-    at.min(code.len())
 }

@@ -42,10 +42,13 @@ pub(crate) fn reference(path: &Path, source: &[u8], cache: &Cache) -> Result<Ref
                 Err(error) => message = error,
             }
         }
-        let mut llvm = Command::new("llvm-mc-19");
-        llvm.args(["-triple=x86_64-linux-gnu", "-filetype=obj"]);
-        if run(llvm.args(&include).arg("-o").arg(file).arg(path)).is_ok() {
-            return mark(file, b'L');
+        // The older one is closer to GNU as in how long jumps become; the younger one knows AVX10.2.
+        for version in ["llvm-mc-19", "llvm-mc-22"] {
+            let mut llvm = Command::new(version);
+            llvm.args(["-triple=x86_64-linux-gnu", "-filetype=obj", "-mattr", APX]);
+            if run(llvm.args(&include).arg("-o").arg(file).arg(path)).is_ok() {
+                return mark(file, b'L');
+            }
         }
         fs::write(file, format!("R{message}")).map_err(|e| e.to_string())
     })?;
@@ -68,6 +71,9 @@ fn mark(file: &Path, letter: u8) -> Result<(), String> {
     let _ = fs::remove_file(file.with_extension("s"));
     fs::write(file, marked).map_err(|e| e.to_string())
 }
+
+/// The features without which llvm-mc does not know an instruction's names.
+const APX: &str = "+egpr,+push2pop2,+ppx,+ndd,+ccmp,+nf,+cf,+zu";
 
 fn without_addrsig(source: &[u8]) -> Vec<u8> {
     let lines = source.split_inclusive(|&byte| byte == b'\n');

@@ -136,5 +136,22 @@ sym_b:	.float	1.5, -2e3
 	xchgl	%eax, %eax
 	xchgq	%rax, %rax
 	xchg	%eax, %eax
+# To a line table, an instruction begins with a prefix that has a line of its own. A file that has no debug information
+# would get some from GNU as.
+	.section	.debug_info, "", @progbits
+	.byte	0
+	.section	.text.lines, "ax", @progbits
+	.file	1 "handwritten.s"
+	.loc	1 1 1
+	nop
+	.loc	1 2 2
+	data16
+	lea	local@TLSGD(%rip), %rdi
+	data16
+	rex64
+	call	__tls_get_addr@PLT
+	.loc	1 3 3
+	lock
+	incl	(%rax)
 	.end
 This is not read.
