@@ -36,6 +36,8 @@ const CHANGED: [Register; 21] = [
     Register::ZMM14,
     Register::ZMM15,
 ];
+/// How deep calls are followed.
+const DEEPEST: u32 = 8;
 /// How far the code behind a call is followed.
 const STEPS: usize = 200;
 const WINDOW_BYTES: usize = 4096;
@@ -43,22 +45,25 @@ const WINDOW_BYTES: usize = 4096;
 const CALL: u8 = 0xe8;
 const CALL_BYTES: u64 = 5;
 
-/// A function that is replaced: its address, and the replacement's code.
-pub(crate) type Replaced<'c> = (u64, &'c [u8]);
-
 /// For each of some functions, the callers that keep registers across the call which the replacement changes, in words.
-/// What is replaced too is `own`, by place.
+/// `code_at` gives the code of the function at an address, for one that is replaced that of the replacement; what is
+/// replaced too is `own`, by place.
 pub(crate) fn callers(
     procfs: &Procfs,
     module: &Module,
-    functions: &[Replaced<'_>],
+    functions: &[u64],
+    code_at: &dyn Fn(u64) -> Option<Vec<u8>>,
     own: &dyn Fn(u64) -> bool,
 ) -> Vec<BTreeSet<String>> {
     let mut found = vec![BTreeSet::new(); functions.len()];
+    let mut changes = Changes {
+        code_at,
+        known: HashMap::new(),
+    };
     let by_address: HashMap<u64, usize> = functions
         .iter()
         .enumerate()
-        .map(|(index, (address, _))| (*address, index))
+        .map(|(index, address)| (*address, index))
         .collect();
     for range in &module.code {
         let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
@@ -78,7 +83,7 @@ pub(crate) fn callers(
                 continue;
             };
             let kept: Vec<String> = read_after(procfs, after)
-                .intersection(&changed_by(functions[*index].1))
+                .intersection(&changes.of(target, DEEPEST))
                 .map(|register| format!("{register:?}").to_lowercase().replace("zmm", "xmm"))
                 .collect();
             if !kept.is_empty() {
@@ -89,31 +94,49 @@ pub(crate) fn callers(
     found
 }
 
-/// The registers that code may change: those that it writes, or all if it calls or leaves.
-fn changed_by(code: &[u8]) -> BTreeSet<Register> {
-    let mut factory = InstructionInfoFactory::new();
-    let mut changed = BTreeSet::new();
-    let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
-    while decoder.can_decode() {
-        let instruction = decoder.decode();
-        let inside = |target: u64| (1..code.len() as u64).contains(&target);
-        let leaves = match instruction.flow_control() {
-            FlowControl::Next | FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => false,
-            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
-                !inside(instruction.near_branch_target())
-            }
-            _ => true,
-        };
-        if leaves {
-            return CHANGED.into_iter().collect();
+/// The registers that functions may change: those that they write, and those that functions which they call do.
+struct Changes<'c> {
+    code_at: &'c dyn Fn(u64) -> Option<Vec<u8>>,
+    known: HashMap<u64, BTreeSet<Register>>,
+}
+
+impl Changes<'_> {
+    /// Of the function at an address; all where its code is not known.
+    fn of(&mut self, address: u64, depth: u32) -> BTreeSet<Register> {
+        if let Some(known) = self.known.get(&address) {
+            return known.clone();
         }
-        let written = factory.info(&instruction).used_registers().iter();
-        let written = written
-            .filter(|used| is_write(used.access()))
-            .map(|used| used.register().full_register());
-        changed.extend(written.filter(|register| CHANGED.contains(register)));
+        let code = (self.code_at)(address).filter(|code| depth > 0 && !code.is_empty());
+        let Some(code) = code else {
+            return CHANGED.into_iter().collect();
+        };
+        // One that calls itself changes what it changes.
+        self.known.insert(address, BTreeSet::new());
+        let mut factory = InstructionInfoFactory::new();
+        let mut changed = BTreeSet::new();
+        let mut decoder = Decoder::with_ip(64, &code, address, DecoderOptions::NONE);
+        let inside = address + 1..address + code.len() as u64;
+        while decoder.can_decode() && changed.len() < CHANGED.len() {
+            let instruction = decoder.decode();
+            match instruction.flow_control() {
+                FlowControl::Next | FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => {}
+                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch | FlowControl::Call => {
+                    let target = instruction.near_branch_target();
+                    if !inside.contains(&target) {
+                        changed.extend(self.of(target, depth - 1));
+                    }
+                }
+                _ => changed.extend(CHANGED),
+            }
+            let written = factory.info(&instruction).used_registers().iter();
+            let written = written
+                .filter(|used| is_write(used.access()))
+                .map(|used| used.register().full_register());
+            changed.extend(written.filter(|register| CHANGED.contains(register)));
+        }
+        self.known.insert(address, changed.clone());
+        changed
     }
-    changed
 }
 
 fn is_write(access: OpAccess) -> bool {
@@ -196,9 +219,17 @@ mod tests {
                 .into_iter()
                 .collect::<Vec<_>>()
         };
-        let names = |source: &str| changed_by(&code(source)).into_iter().collect::<Vec<_>>();
+        let names = |source: &str| {
+            let code = code(source);
+            let code_at = |address: u64| (address == 0x1000).then(|| code.clone());
+            let mut changes = Changes {
+                code_at: &code_at,
+                known: HashMap::new(),
+            };
+            changes.of(0x1000, DEEPEST).into_iter().collect::<Vec<_>>()
+        };
         assert_eq!(names("mov %edi, %eax; xor %ecx, %ecx; ret"), [Register::RCX]);
-        assert_eq!(names("1: dec %edi; jnz 1b; nop; mov %edi, %eax; ret"), all());
+        assert_eq!(names("nop; jmp .+0x1234"), all());
         assert_eq!(names("nop; 1: dec %edi; jnz 1b; ret"), [Register::RDI]);
         assert_eq!(names("call *%rax; ret"), all());
         assert_eq!(names("addss %xmm3, %xmm2; ret"), [Register::ZMM2]);

@@ -324,22 +324,27 @@ impl<'s, 'a> Planner<'s, 'a> {
             .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
         let replaced: Vec<_> = replaced.collect();
         let inside = |place: u64| replaced.iter().any(|range| range.contains(&place));
-        let sizes = linked.functions.iter().map(|(_, size)| size);
-        let codes = functions
-            .iter()
-            .zip(sizes)
-            .map(|((symbol, new), size)| (symbol.address, linked.code(*new, *size)));
-        let keeping = kept_registers::callers(procfs, &modules[home], &codes.collect::<Vec<_>>(), &inside);
+        let code_at = |address: u64| {
+            let replaced = functions.iter().position(|(symbol, _)| symbol.address == address);
+            if let Some(index) = replaced {
+                let (new, size) = linked.functions[index];
+                return Some(linked.code(new, size).to_vec());
+            }
+            if let Some(own) = linked.image.symbols.iter().find(|symbol| symbol.address == address) {
+                return Some(linked.code(address, own.size).to_vec());
+            }
+            let known = modules[home].symbols.iter().find(|symbol| symbol.address == address)?;
+            procfs.read_vec(address, usize::try_from(known.size).ok()?)
+        };
+        let addresses: Vec<u64> = functions.iter().map(|(symbol, _)| symbol.address).collect();
+        let keeping = kept_registers::callers(procfs, &modules[home], &addresses, &code_at, &inside);
         for ((symbol, _), callers) in functions.iter().zip(keeping).filter(|(_, callers)| !callers.is_empty()) {
             let callers = callers.into_iter().collect::<Vec<_>>().join("; ");
-            self.refuse(
-                "registers",
-                symbol.name.to_string(),
-                format!(
-                    "its compiler told callers which registers it leaves alone, and the patch does not: {callers}; replace them \
-                     too"
-                ),
-            );
+            self.notes.push(format!(
+                "{}: callers may keep values in registers that the patch changes (gcc's -fipa-ra): {callers}; replace them \
+                 too if so",
+                symbol.name
+            ));
         }
         for (address, difference) in findings.signatures {
             let name = functions.iter().find(|(symbol, _)| symbol.address == address);
