@@ -1,18 +1,28 @@
 //! Encoding: a mix of 20 instructions with registers, displacements and immediates that vary, by restub's typed and
-//! dynamic instructions, cranelift-assembler-x64, and iced-x86's `Encoder` and `CodeAssembler`; and a mix with labels.
+//! dynamic instructions, cranelift-assembler-x64, asmjit, dynasm-rs, and iced-x86's `Encoder` and `CodeAssembler`; and
+//! a mix with labels.
 //!
-//! All encoders are seen to write the same bytes before they are timed. One element is one instruction.
+//! Encoders are seen to write the same bytes before they are timed, except dynasm-rs, which writes more of them, and
+//! asmjit's forward jumps, which stay long. One element is one instruction; times are of the thread's processor.
 
+#[path = "encode/asmjit.rs"]
+mod asmjit;
 #[path = "encode/cranelift.rs"]
 mod cranelift;
+#[path = "encode/dynasm.rs"]
+mod dynasm;
 #[path = "encode/iced.rs"]
 mod iced;
 #[path = "encode/ours.rs"]
 mod ours;
+#[path = "encode/time.rs"]
+mod time;
 
 use std::hint::black_box;
 
+use asmjit::Asmjit;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use time::CpuTime;
 
 /// Instructions in the mix.
 const MIX: usize = 20;
@@ -31,8 +41,8 @@ struct Round {
 }
 
 fn rounds() -> Vec<Round> {
-    // `add eax` and its like have forms of their own, which only dynamic operands find; for 5 to 7, cranelift writes a
-    // REX prefix that `movzx` does not need.
+    // `add eax` and its like have forms of their own, which not all encoders choose; for 5 to 7, cranelift writes a REX
+    // prefix that `movzx` does not need.
     const GENERAL: [u8; 11] = [1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15];
     let pick = |n: usize| GENERAL[n % GENERAL.len()];
     (0..ROUNDS)
@@ -45,7 +55,7 @@ fn rounds() -> Vec<Round> {
         .collect()
 }
 
-fn mix(c: &mut Criterion) {
+fn mix(c: &mut Criterion<CpuTime>) {
     let rounds = rounds();
     let expected = ours::typed(&rounds);
     for (name, bytes) in [
@@ -58,9 +68,14 @@ fn mix(c: &mut Criterion) {
     ] {
         assert!(bytes == expected, "{name}: {}", first_difference(&bytes, &expected));
     }
+    let mut memory = vec![0; ROUNDS * MIX * 16];
+    let asmjit = asmjit(&rounds);
+    if let Some(asmjit) = &asmjit {
+        let bytes = asmjit.bytes();
+        assert!(bytes == expected, "asmjit: {}", first_difference(&bytes, &expected));
+    }
     let mut group = c.benchmark_group("mix");
     group.throughput(Throughput::Elements((MIX * ROUNDS) as u64));
-    let mut memory = vec![0; ROUNDS * MIX * 16];
     group.bench_function("restub typed, into a buffer", |b| {
         b.iter(|| ours::typed_into(black_box(&rounds), &mut memory));
     });
@@ -74,11 +89,22 @@ fn mix(c: &mut Criterion) {
     group.bench_function("cranelift-assembler-x64", |b| {
         b.iter(|| cranelift::encode(black_box(&rounds)))
     });
+    if let Some(asmjit) = &asmjit {
+        group.bench_function("asmjit", |b| b.iter_custom(|times| asmjit.time("mix", times)));
+    }
+    group.bench_function("dynasm-rs", |b| b.iter(|| dynasm::mix(black_box(&rounds))));
     group.bench_function("iced Encoder", |b| b.iter(|| iced::encoder(black_box(&rounds))));
     group.bench_function("iced CodeAssembler", |b| {
         b.iter(|| iced::code_assembler(black_box(&rounds)))
     });
     group.finish();
+}
+
+fn asmjit(rounds: &[Round]) -> Option<Asmjit> {
+    let started = Asmjit::start(rounds);
+    started
+        .inspect_err(|why| eprintln!("without asmjit (libasmjit-dev): {why}"))
+        .ok()
 }
 
 fn first_difference(a: &[u8], b: &[u8]) -> String {
@@ -92,7 +118,7 @@ fn first_difference(a: &[u8], b: &[u8]) -> String {
 }
 
 /// Loops with forward and backward jumps: 9 instructions a round, 3 of them jumps, all of which are short in the end.
-fn labels(c: &mut Criterion) {
+fn labels(c: &mut Criterion<CpuTime>) {
     const INSTRUCTIONS: usize = 9;
     let rounds = rounds();
     let expected = ours::labels(&rounds);
@@ -101,9 +127,17 @@ fn labels(c: &mut Criterion) {
     let mut group = c.benchmark_group("labels");
     group.throughput(Throughput::Elements((INSTRUCTIONS * ROUNDS) as u64));
     group.bench_function("restub", |b| b.iter(|| ours::labels(black_box(&rounds))));
+    if let Some(asmjit) = asmjit(&rounds) {
+        group.bench_function("asmjit", |b| b.iter_custom(|times| asmjit.time("labels", times)));
+    }
+    group.bench_function("dynasm-rs", |b| b.iter(|| dynasm::labels(black_box(&rounds))));
     group.bench_function("iced CodeAssembler", |b| b.iter(|| iced::labels(black_box(&rounds))));
     group.finish();
 }
 
-criterion_group!(benches, mix, labels);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = mix, labels
+}
 criterion_main!(benches);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::relax::{MOST_PASSES, jump_size, padding, short_reaches};
 use crate::section::{Item, ItemKind, Section};
-use crate::symbol::{Place, SectionId};
+use crate::symbol::SectionId;
 use crate::unit::Unit;
 
 /// No section that is walked over here can come to be larger.
@@ -84,12 +84,13 @@ impl Walk {
                 }
                 ItemKind::Jump { opcode, target, .. } => {
                     let target = unit.symbols.value(target);
-                    let stays = unit.stays_here(id, &target);
+                    let label = unit.private_label(id, &target);
+                    let stays = matches!(label, (Some(_), true)) || unit.stays_here(id, &target);
                     let kind = if stays {
-                        let Place::Label { offset, item, .. } = unit.symbols.get(target.plus).place else {
+                        let (Some((offset, item)), _) = label else {
                             return None;
                         };
-                        if target.minus != 0 || target.tree != 0 || target.addend != 0 {
+                        if target.addend != 0 {
                             return None;
                         }
                         StepKind::Short {

@@ -455,18 +455,14 @@ pub(crate) fn look(operands: &[Operand]) -> (u64, Parts<'_>) {
     macro_rules! look_at {
         ($($index:literal)*) => {$(
             if let Some(operand) = operands.get($index) {
-                let entry = match operand {
-                    Operand::Reg(reg) => {
-                        parts.number($index, reg.num);
-                        register_entry(*reg)
-                    }
-                    _ if $index > 2 => other_entry(operand, &mut parts),
-                    Operand::Mem(mem) => {
+                let entry = if let Operand::Reg(reg) = operand {
+                    parts.number($index, reg.num);
+                    register_entry(*reg)
+                } else {
+                    if let Operand::Mem(mem) = operand {
                         parts.mem = Some(mem);
-                        mem.entry()
                     }
-                    Operand::Imm(imm) => imm.entry(),
-                    Operand::Target(_) => u16::from(TARGET) | rare::OPEN,
+                    other_entry(operand)
                 };
                 parts.rare |= entry & !NUMBER;
                 numbers |= u64::from(entry & NUMBER) << (NUMBER_BITS * $index);
@@ -483,15 +479,12 @@ fn register_entry(reg: Reg) -> u16 {
     entry.copied().unwrap_or(IMPOSSIBLE.into())
 }
 
-/// Of one of the last operands, which few instructions have.
-#[cold]
-fn other_entry<'a>(operand: &'a Operand, parts: &mut Parts<'a>) -> u16 {
+/// Of anything else. Not inlined, so that asking whether it is a register is one branch.
+#[inline(never)]
+fn other_entry(operand: &Operand) -> u16 {
     match operand {
         Operand::Reg(reg) => register_entry(*reg),
-        Operand::Mem(mem) => {
-            parts.mem = Some(mem);
-            mem.entry()
-        }
+        Operand::Mem(mem) => mem.entry(),
         Operand::Imm(imm) => imm.entry(),
         Operand::Target(_) => u16::from(TARGET) | rare::OPEN,
     }

@@ -147,15 +147,23 @@ impl Unit {
     /// Where a label of this section is, if a jump to it needs nothing but the distance. That of most jumps does.
     #[inline]
     fn near_label(&self, id: SectionId, target: &Value, long: bool) -> Option<i64> {
-        let symbol = self.symbols.get(target.plus);
-        let private = matches!(symbol.binding, Binding::Default | Binding::Local) && symbol.kind != elf::STT_GNU_IFUNC;
-        match (target.operator, symbol.place) {
-            (Operator::None | Operator::Plt, Place::Label { section, offset, item })
-                if section == id && (private || !long) && target.minus | target.tree == 0 =>
-            {
+        match self.private_label(id, target) {
+            (Some((offset, item)), private) if private || !long => {
                 Some(self.sections[id as usize].position(offset, item) as i64)
             }
             _ => None,
+        }
+    }
+
+    /// Where a label of this section is among its fixed bytes and items, and whether nobody can make it another one.
+    #[inline]
+    pub(crate) fn private_label(&self, id: SectionId, target: &Value) -> (Option<(u64, u32)>, bool) {
+        let symbol = self.symbols.get(target.plus);
+        let private = matches!(symbol.binding, Binding::Default | Binding::Local) && symbol.kind != elf::STT_GNU_IFUNC;
+        let plain = matches!(target.operator, Operator::None | Operator::Plt) && target.minus | target.tree == 0;
+        match symbol.place {
+            Place::Label { section, offset, item } if section == id && plain => (Some((offset, item)), private),
+            _ => (None, private),
         }
     }
 

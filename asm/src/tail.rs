@@ -34,10 +34,10 @@ impl Tail {
     /// Room for the next instruction.
     #[inline(always)]
     pub(crate) fn room(&mut self) -> &mut [u8; CAPACITY] {
-        if self.bytes.len() - self.len < CAPACITY {
+        if self.bytes.len() < self.len + CAPACITY {
             self.grow();
         }
-        let room = self.bytes[self.len..].first_chunk_mut();
+        let room = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut());
         room.expect("it has just been made")
     }
 

@@ -24,19 +24,24 @@ pub(crate) struct State<'a> {
 }
 
 impl<'a> State<'a> {
+    /// Waits until the dynamic linker of the process is not at work.
     pub(crate) fn read(procfs: &'a Procfs) -> Result<Self> {
         let begin = Instant::now();
-        let (maps, modules) = loop {
-            let maps = procfs.maps()?;
-            let modules = module::read_all(procfs, &maps)?;
-            if !module::is_loading(procfs, &modules) {
-                break (maps, modules);
+        loop {
+            let state = Self::read_at_once(procfs)?;
+            if !module::is_loading(procfs, &state.modules) {
+                return Ok(state);
             }
             if begin.elapsed() > LOADING_LIMIT {
                 return Err(Error::Loading(procfs.pid));
             }
             std::thread::sleep(LOADING_PAUSE);
-        };
+        }
+    }
+
+    pub(crate) fn read_at_once(procfs: &'a Procfs) -> Result<Self> {
+        let maps = procfs.maps()?;
+        let modules = module::read_all(procfs, &maps)?;
         let (arena, records) = records(procfs, &maps)?;
         Ok(State {
             procfs,

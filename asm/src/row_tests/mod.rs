@@ -14,7 +14,11 @@ mod reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::{EncodeError, Syntax, encode};
+use crate::choices::{choose, find};
+use crate::key::{Key, look};
+use crate::select::Wanted;
+use crate::table::FORMS;
+use crate::{EncodeError, Hints, Syntax, encode};
 use cases::Case;
 use oracle::Theirs;
 use print::Dialect;
@@ -99,6 +103,26 @@ fn rows_encode_as_llvm_mc_does_in_intel_syntax() {
 #[test]
 fn rows_encode_as_llvm_mc_does_in_att_syntax() {
     with_llvm_mc(Dialect::Att);
+}
+
+/// Twice, so that most have been remembered, and many forgotten for others.
+#[test]
+fn remembered_forms_are_those_that_a_search_finds() {
+    let of = |number: u16| {
+        let form = &FORMS[number as usize];
+        (form.row, form.variant)
+    };
+    for case in cases::all().iter().chain(cases::all()) {
+        let (numbers, _) = look(case.inst.operands());
+        let key = Key::of(&case.inst, numbers);
+        let remembered = choose(key).map(|form| (form.row, form.variant));
+        assert_eq!(
+            remembered,
+            find(&Wanted::of(key, Hints::NONE)).map(of),
+            "{:?}",
+            case.inst
+        );
+    }
 }
 
 /// A row that was added has its typed method too.

@@ -9,10 +9,8 @@ use restub_loader::{Input, PAGE_BYTES};
 use crate::arena::Arena;
 use crate::entry::LONG_BYTES;
 use crate::error::Result;
-use crate::module;
 use crate::plan::{Options, Plan, Planner};
-use crate::procfs::Procfs;
-use crate::state::{self, State};
+use crate::state::State;
 
 /// What the three parts of an input are: an executable, a patch for it, and records of earlier patches.
 const PARTS: usize = 3;
@@ -49,7 +47,9 @@ pub fn check_plan(input: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
     let procfs = recorded::process(folder.path(), executable, records).expect("a recorded process");
     let _ = crate::look::status_of(&procfs);
-    let Ok(state) = state_of(&procfs) else { return };
+    let Ok(state) = State::read_at_once(&procfs) else {
+        return;
+    };
     let patch = [Input::from_bytes("patch.o", patch)];
     let plan = || Planner::new(&state, &Options::default()).plan(&patch);
     match (plan(), plan()) {
@@ -70,23 +70,10 @@ pub fn check_plan(input: &[u8]) {
 pub fn records_after(executable: &[u8], patch: &[u8]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a folder");
     let procfs = recorded::process(folder.path(), executable, &[]).expect("a recorded process");
-    let state = state_of(&procfs)?;
+    let state = State::read_at_once(&procfs)?;
     let patch = [Input::from_bytes("patch.o", patch)];
     let plan = Planner::new(&state, &Options::default()).plan(&patch)?;
     Ok(serde_json::to_vec(&plan.applied).expect("records are JSON"))
-}
-
-fn state_of(procfs: &Procfs) -> Result<State<'_>> {
-    let maps = procfs.maps()?;
-    let modules = module::read_all(procfs, &maps)?;
-    let (arena, records) = state::records(procfs, &maps)?;
-    Ok(State {
-        procfs,
-        maps,
-        modules,
-        arena,
-        records,
-    })
 }
 
 /// Whether a plan writes only to arenas, and to entries of functions what may stand there.
