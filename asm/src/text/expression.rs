@@ -75,15 +75,18 @@ impl Assembler<'_> {
         }
     }
 
+    /// Whether this is a symbol that stands for no other value, and a number.
+    #[inline]
+    fn is_label(&self, value: &Value) -> bool {
+        let set = matches!(self.unit.symbols.get(value.plus).place, Place::Equal(_));
+        value.plus != 0 && value.tree | value.minus == 0 && value.operator == Operator::None && !set
+    }
+
     /// `a op b`, folded as far as it goes.
     pub(crate) fn combine(&mut self, operation: Operation, a: Value, b: Value) -> Result<Value, Fail> {
         let simple = |v: &Value| v.tree | v.minus == 0;
-        let is_plain = |v: &Value| {
-            let set = matches!(self.unit.symbols.get(v.plus).place, Place::Equal(_));
-            v.plus != 0 && simple(v) && v.operator == Operator::None && !set
-        };
-        if operation == Operation::Subtract && is_plain(&a) && is_plain(&b) {
-            // Two labels, which compilers write the distance of more often than anything else.
+        if operation == Operation::Subtract && self.is_label(&a) && self.is_label(&b) {
+            // Compilers write the distance of two labels more often than anything else.
             let value = Value {
                 addend: a.addend.wrapping_sub(b.addend),
                 minus: b.plus,
@@ -92,16 +95,10 @@ impl Assembler<'_> {
             return Ok(self.unit.fold(&value, 0).unwrap_or(value));
         }
         let unfolded = (a, b);
-        let a = if a.plus != 0 {
-            self.unit.fold(&a, 0).unwrap_or(a)
-        } else {
-            a
-        };
-        let b = if b.plus != 0 {
-            self.unit.fold(&b, 0).unwrap_or(b)
-        } else {
-            b
-        };
+        let [a, b] = [a, b].map(|value| match value.plus {
+            0 => value,
+            _ => self.unit.fold(&value, 0).unwrap_or(value),
+        });
         if let (Some(x), Some(y)) = (a.as_constant(), b.as_constant()) {
             return operation
                 .apply(x, y)
