@@ -118,7 +118,12 @@ impl Procfs {
         self.read(address, &mut word).then(|| u64::from_le_bytes(word))
     }
 
+    /// Reads memory, if all of it is there. No module has more code than this reads at once; a damaged file may say so.
     pub(crate) fn read_vec(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+        const LARGEST: usize = 1 << 30;
+        if length > LARGEST {
+            return None;
+        }
         let mut bytes = vec![0; length];
         self.read(address, &mut bytes).then_some(bytes)
     }
