@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::source::{Edit, patch_of};
@@ -184,15 +185,17 @@ pub(crate) fn run() {
     );
 }
 
-/// Patches, sees that the patch runs, takes it back, and sees that it does not.
+/// Patches all processes, sees that the patch runs, takes it back, and sees that it does not.
 fn cycle(processes: &[String], patch: &str, port: u16, stops: &mut Stops) {
-    for pid in processes {
-        Stops::note(&mut stops.patch, &restub(&["patch", "--json", pid, patch]));
-    }
+    let pids = processes.join(",");
+    let all = |report: &str, list: &mut Vec<f64>| {
+        let report: Value = serde_json::from_str(report).expect("JSON");
+        let each = report["processes"].as_array().expect("a list").iter();
+        list.extend(each.filter_map(|process| process["report"]["stop_us"].as_f64()));
+    };
+    all(&restub(&["patch", "--json", "--pid", &pids, patch]), &mut stops.patch);
     every_answer_is(true, port);
-    for pid in processes {
-        Stops::note(&mut stops.revert, &restub(&["revert", "--json", pid]));
-    }
+    all(&restub(&["revert", "--json", "--pid", &pids]), &mut stops.revert);
     every_answer_is(false, port);
 }
 
