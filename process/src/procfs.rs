@@ -184,6 +184,8 @@ impl Procfs {
             Some(libc::EIO | libc::ESRCH | libc::EFAULT) if state(self.pid, self.pid).is_none() => {
                 Error::NoProcess(self.pid)
             }
+            // The memory of a process that has ended takes no bytes.
+            _ if source.kind() == io::ErrorKind::WriteZero => Error::NoProcess(self.pid),
             _ => system(self.pid, "writing its memory", source),
         })?;
         let mut back = vec![0; bytes.len()];

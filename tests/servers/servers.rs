@@ -70,6 +70,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Asked to end, a server ends its workers, too.
+        // SAFETY: sends a signal to a child that is not waited for yet.
+        unsafe { libc::kill(self.pid(), libc::SIGTERM) };
+        let begin = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && begin.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -288,7 +288,15 @@ pub(super) fn signature(info: &DebugInfo<'_>, place: Place) -> Signature {
         variadic: false,
         is_known: info.inherited(place, gimli::DW_AT_prototyped).is_some(),
     };
-    for (child, entry) in info.children(place) {
+    // gcc puts the parameters of a pack into an entry of their own, in some of a function's instances.
+    let flat = info.children(place).into_iter().flat_map(|(child, entry)| {
+        if entry.tag() == gimli::DW_TAG_GNU_formal_parameter_pack {
+            info.children(child)
+        } else {
+            vec![(child, entry)]
+        }
+    });
+    for (child, entry) in flat {
         match entry.tag() {
             gimli::DW_TAG_formal_parameter => {
                 let kind = info.inherited(child, gimli::DW_AT_type);
