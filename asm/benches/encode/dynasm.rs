@@ -1,6 +1,8 @@
 //! dynasm-rs: most of an instruction's bytes are made when the caller is compiled, and registers that vary are put into
 //! them. Such a register takes a REX prefix and a SIB byte always, and jumps have 32 bits always.
 
+#![allow(clippy::useless_conversion, reason = "the macro writes them")]
+
 use dynasmrt::{DynasmApi as _, DynasmLabelApi as _, VecAssembler, dynasm, x64::X64Relocation};
 
 use super::Round;

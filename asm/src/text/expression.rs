@@ -75,33 +75,37 @@ impl Assembler<'_> {
         }
     }
 
-    /// `a op b`, folded as far as it goes.
-    pub(crate) fn combine(&mut self, operation: Operation, a: Value, b: Value) -> Result<Value, Fail> {
-        let simple = |v: &Value| v.tree | v.minus == 0;
+    /// The distance of two labels, which compilers write more often than anything else.
+    #[inline]
+    fn label_difference(&self, a: &Value, b: &Value) -> Option<Value> {
         let is_plain = |v: &Value| {
             let set = matches!(self.unit.symbols.get(v.plus).place, Place::Equal(_));
-            v.plus != 0 && simple(v) && v.operator == Operator::None && !set
+            v.plus != 0 && v.tree | v.minus == 0 && v.operator == Operator::None && !set
         };
-        if operation == Operation::Subtract && is_plain(&a) && is_plain(&b) {
-            // Two labels, which compilers write the distance of more often than anything else.
-            let value = Value {
-                addend: a.addend.wrapping_sub(b.addend),
-                minus: b.plus,
-                ..a
-            };
-            return Ok(self.unit.fold(&value, 0).unwrap_or(value));
+        if !is_plain(a) || !is_plain(b) {
+            return None;
+        }
+        let value = Value {
+            addend: a.addend.wrapping_sub(b.addend),
+            minus: b.plus,
+            ..*a
+        };
+        Some(self.unit.fold(&value, 0).unwrap_or(value))
+    }
+
+    /// `a op b`, folded as far as it goes.
+    pub(crate) fn combine(&mut self, operation: Operation, a: Value, b: Value) -> Result<Value, Fail> {
+        if operation == Operation::Subtract
+            && let Some(difference) = self.label_difference(&a, &b)
+        {
+            return Ok(difference);
         }
         let unfolded = (a, b);
-        let a = if a.plus != 0 {
-            self.unit.fold(&a, 0).unwrap_or(a)
-        } else {
-            a
+        let folded = |v: Value| match v.plus {
+            0 => v,
+            _ => self.unit.fold(&v, 0).unwrap_or(v),
         };
-        let b = if b.plus != 0 {
-            self.unit.fold(&b, 0).unwrap_or(b)
-        } else {
-            b
-        };
+        let (a, b) = (folded(a), folded(b));
         if let (Some(x), Some(y)) = (a.as_constant(), b.as_constant()) {
             return operation
                 .apply(x, y)
@@ -109,6 +113,7 @@ impl Assembler<'_> {
                 .ok_or_else(|| Fail::new("division by zero"));
         }
         let (a, b) = unfolded;
+        let simple = |v: &Value| v.tree | v.minus == 0;
         if let (Some(x), Some(y)) = (self.as_register(&a), self.as_register(&b))
             && matches!(operation, Operation::Equal | Operation::NotEqual)
         {
