@@ -28,7 +28,7 @@ const fn never(name: &'static str, meaning: &'static str) -> Code {
 }
 
 /// All of them, in the order of their names.
-pub const CODES: [Code; 26] = [
+pub const CODES: [Code; 27] = [
     never("ambiguous", "several static definitions of the process could be meant"),
     never("changed", "code in the process is not what its file says"),
     allowed(
@@ -66,6 +66,10 @@ pub const CODES: [Code; 26] = [
     never("name", "another patch has the name, or it is none"),
     never("no-function", "the patch defines no function that the process has"),
     never("object", "an object has relocations that cannot be pointed elsewhere"),
+    allowed(
+        "registers",
+        "callers keep values in registers that the function left alone, and the patch changes",
+    ),
     allowed(
         "signature",
         "a function that others call has another result or other parameters",

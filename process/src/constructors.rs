@@ -244,17 +244,19 @@ const ENTRY_BYTES: u64 = 48;
 fn gate_code(word: u64, versions: &[u64], constructors: &[u64]) -> Vec<u8> {
     let mut source = String::new();
     for (index, version) in versions.iter().enumerate() {
-        // r11 is free at the start of any function (psABI section 3.2.1).
+        // Every register stays, also r11: callers may know that the function leaves it alone (gcc's -fipa-ra).
         let _ = write!(
             source,
             ".p2align 4
              entry{index}:
              endbr64
+             push %r11
              movabs ${word}, %r11
              cmpq $-1, (%r11)
              je 1f
              call construct
-             1: jmpq *2f(%rip)
+             1: pop %r11
+             jmpq *2f(%rip)
              .p2align 3
              2: .quad {version}
              .org entry{index} + {ENTRY_BYTES}

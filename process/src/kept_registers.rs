@@ -45,21 +45,32 @@ const WINDOW_BYTES: usize = 4096;
 const CALL: u8 = 0xe8;
 const CALL_BYTES: u64 = 5;
 
-/// For each of some functions, the callers that keep registers across the call which the replacement changes, in words.
-/// `code_at` gives the code of the function at an address, for one that is replaced that of the replacement; what is
-/// replaced too is `own`, by place.
+/// The code that runs for the function at an address, with its own address; `None` where it is not known.
+type CodeAt<'c> = &'c dyn Fn(u64) -> Option<(u64, Vec<u8>)>;
+
+/// For each of some functions, the callers that keep registers across the call which the replacement changes and the
+/// function did not, in words. `old` has the code that there was and `new` that of the replacements; what is replaced too
+/// is `own`, by place.
 pub(crate) fn callers(
     procfs: &Procfs,
     module: &Module,
     functions: &[u64],
-    code_at: &dyn Fn(u64) -> Option<Vec<u8>>,
+    old: CodeAt<'_>,
+    new: CodeAt<'_>,
     own: &dyn Fn(u64) -> bool,
 ) -> Vec<BTreeSet<String>> {
     let mut found = vec![BTreeSet::new(); functions.len()];
-    let mut changes = Changes {
-        code_at,
-        known: HashMap::new(),
-    };
+    let (mut before, mut then) = (Changes::new(old), Changes::new(new));
+    let freshly_changed: Vec<BTreeSet<Register>> = functions
+        .iter()
+        .map(|function| {
+            let changed = then.of(*function, DEEPEST);
+            changed.difference(&before.of(*function, DEEPEST)).copied().collect()
+        })
+        .collect();
+    if freshly_changed.iter().all(BTreeSet::is_empty) {
+        return found;
+    }
     let by_address: HashMap<u64, usize> = functions
         .iter()
         .enumerate()
@@ -83,7 +94,7 @@ pub(crate) fn callers(
                 continue;
             };
             let kept: Vec<String> = read_after(procfs, after)
-                .intersection(&changes.of(target, DEEPEST))
+                .intersection(&freshly_changed[*index])
                 .map(|register| format!("{register:?}").to_lowercase().replace("zmm", "xmm"))
                 .collect();
             if !kept.is_empty() {
@@ -96,26 +107,33 @@ pub(crate) fn callers(
 
 /// The registers that functions may change: those that they write, and those that functions which they call do.
 struct Changes<'c> {
-    code_at: &'c dyn Fn(u64) -> Option<Vec<u8>>,
+    code_at: CodeAt<'c>,
     known: HashMap<u64, BTreeSet<Register>>,
 }
 
-impl Changes<'_> {
+impl<'c> Changes<'c> {
+    fn new(code_at: CodeAt<'c>) -> Self {
+        Changes {
+            code_at,
+            known: HashMap::new(),
+        }
+    }
+
     /// Of the function at an address; all where its code is not known.
     fn of(&mut self, address: u64, depth: u32) -> BTreeSet<Register> {
         if let Some(known) = self.known.get(&address) {
             return known.clone();
         }
-        let code = (self.code_at)(address).filter(|code| depth > 0 && !code.is_empty());
-        let Some(code) = code else {
+        let code = (self.code_at)(address).filter(|(_, code)| depth > 0 && !code.is_empty());
+        let Some((start, code)) = code else {
             return CHANGED.into_iter().collect();
         };
         // One that calls itself changes what it changes.
         self.known.insert(address, BTreeSet::new());
         let mut factory = InstructionInfoFactory::new();
         let mut changed = BTreeSet::new();
-        let mut decoder = Decoder::with_ip(64, &code, address, DecoderOptions::NONE);
-        let inside = address + 1..address + code.len() as u64;
+        let mut decoder = Decoder::with_ip(64, &code, start, DecoderOptions::NONE);
+        let inside = start + 1..start + code.len() as u64;
         while decoder.can_decode() && changed.len() < CHANGED.len() {
             let instruction = decoder.decode();
             match instruction.flow_control() {
@@ -221,12 +239,11 @@ mod tests {
         };
         let names = |source: &str| {
             let code = code(source);
-            let code_at = |address: u64| (address == 0x1000).then(|| code.clone());
-            let mut changes = Changes {
-                code_at: &code_at,
-                known: HashMap::new(),
-            };
-            changes.of(0x1000, DEEPEST).into_iter().collect::<Vec<_>>()
+            let code_at = |address: u64| (address == 0x1000).then(|| (address, code.clone()));
+            Changes::new(&code_at)
+                .of(0x1000, DEEPEST)
+                .into_iter()
+                .collect::<Vec<_>>()
         };
         assert_eq!(names("mov %edi, %eax; xor %ecx, %ecx; ret"), [Register::RCX]);
         assert_eq!(names("nop; jmp .+0x1234"), all());

@@ -324,27 +324,34 @@ impl<'s, 'a> Planner<'s, 'a> {
             .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
         let replaced: Vec<_> = replaced.collect();
         let inside = |place: u64| replaced.iter().any(|range| range.contains(&place));
-        let code_at = |address: u64| {
+        let old = |address: u64| {
+            let known = modules[home].symbols.iter().find(|symbol| symbol.address == address)?;
+            // Of the file, which has no jumps of patches.
+            Some((address, modules[home].initial(address, known.size)?.to_vec()))
+        };
+        let new = |address: u64| {
             let replaced = functions.iter().position(|(symbol, _)| symbol.address == address);
             if let Some(index) = replaced {
                 let (new, size) = linked.functions[index];
-                return Some(linked.code(new, size).to_vec());
+                return Some((new, linked.code(new, size).to_vec()));
             }
             if let Some(own) = linked.image.symbols.iter().find(|symbol| symbol.address == address) {
-                return Some(linked.code(address, own.size).to_vec());
+                return Some((address, linked.code(address, own.size).to_vec()));
             }
-            let known = modules[home].symbols.iter().find(|symbol| symbol.address == address)?;
-            procfs.read_vec(address, usize::try_from(known.size).ok()?)
+            old(address)
         };
         let addresses: Vec<u64> = functions.iter().map(|(symbol, _)| symbol.address).collect();
-        let keeping = kept_registers::callers(procfs, &modules[home], &addresses, &code_at, &inside);
+        let keeping = kept_registers::callers(procfs, &modules[home], &addresses, &old, &new, &inside);
         for ((symbol, _), callers) in functions.iter().zip(keeping).filter(|(_, callers)| !callers.is_empty()) {
             let callers = callers.into_iter().collect::<Vec<_>>().join("; ");
-            self.notes.push(format!(
-                "{}: callers may keep values in registers that the patch changes (gcc's -fipa-ra): {callers}; replace them \
-                 too if so",
-                symbol.name
-            ));
+            self.refuse(
+                "registers",
+                symbol.name.to_string(),
+                format!(
+                    "its callers were compiled to keep values in registers that it leaves alone, and the patch changes \
+                     (gcc's -fipa-ra): {callers}; replace them too"
+                ),
+            );
         }
         for (address, difference) in findings.signatures {
             let name = functions.iter().find(|(symbol, _)| symbol.address == address);
