@@ -10,6 +10,8 @@ use crate::registry::Records;
 
 /// How long the dynamic linker may take to load libraries.
 const LOADING_LIMIT: Duration = Duration::from_secs(2);
+/// How long the kernel may take to put the executable into a process that has just been started.
+const STARTING_LIMIT: Duration = Duration::from_millis(200);
 const LOADING_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is known of a process.
@@ -28,12 +30,12 @@ impl<'a> State<'a> {
     pub(crate) fn read(procfs: &'a Procfs) -> Result<Self> {
         let begin = Instant::now();
         loop {
-            let state = Self::read_at_once(procfs)?;
-            if !module::is_loading(procfs, &state.modules) {
-                return Ok(state);
-            }
-            if begin.elapsed() > LOADING_LIMIT {
-                return Err(Error::Loading(procfs.pid));
+            match Self::read_at_once(procfs) {
+                Ok(state) if !module::is_loading(procfs, &state.modules) => return Ok(state),
+                Ok(_) if begin.elapsed() > LOADING_LIMIT => return Err(Error::Loading(procfs.pid)),
+                Err(Error::Unsupported { .. }) if begin.elapsed() < STARTING_LIMIT => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
             }
             std::thread::sleep(LOADING_PAUSE);
         }
