@@ -306,7 +306,8 @@ fn forking_while_others_pin_and_retire_never_blocks_the_child() {
     for i in 1..40 {
         in_child(|| {
             reclaimer.retire(i, 1);
-            reclaimer.collect().contains(&i)
+            // The threads that are gone may have been in the middle of retiring, for which one collection can fall short.
+            (0..2).any(|_| reclaimer.collect().contains(&i))
         });
         reclaimer.collect();
     }
