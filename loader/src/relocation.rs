@@ -214,6 +214,15 @@ impl Row {
         ROWS.get(number as usize)
     }
 
+    /// Whether the value is a distance from the place that is relocated.
+    #[must_use]
+    pub fn is_relative(&self) -> bool {
+        matches!(
+            self.formula,
+            Formula::Relative | Formula::PltRelative | Formula::SlotRelative | Formula::GotRelative
+        )
+    }
+
     /// The name of a type, or its number where it has none.
     #[must_use]
     pub fn name_of(number: u32) -> String {
@@ -415,6 +424,14 @@ mod tests {
     fn rows_stand_at_their_number() {
         for (index, row) in ROWS.iter().enumerate() {
             assert_eq!(row.number as usize, index, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn relative_rows_are_those_that_depend_on_the_place() {
+        for row in &ROWS {
+            let at = |p: u64| row.value(&Values { p, ..Values::default() });
+            assert_eq!(row.is_relative(), at(0) != at(1), "{}", row.name);
         }
     }
 

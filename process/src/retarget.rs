@@ -14,8 +14,8 @@ use std::ops::Range;
 use iced_x86::{Decoder, DecoderOptions};
 use object::LittleEndian as LE;
 use object::elf;
-use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _, SymbolTable};
-use restub_loader::Relocation;
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
+use restub_loader::{Need, Relocation, Row};
 
 type FileHeader = elf::FileHeader64<LE>;
 type SectionHeader = elf::SectionHeader64<LE>;
@@ -48,6 +48,8 @@ pub(crate) struct PatchObject<'a> {
     pub(crate) source: Option<String>,
     pub(crate) definitions: Vec<Definition>,
     sections: Vec<&'a SectionHeader>,
+    /// The sections with their names.
+    names: SectionTable<'a, FileHeader>,
     symbols: SymbolTable<'a, FileHeader>,
     table: usize,
     strings: usize,
@@ -80,6 +82,7 @@ impl<'a> PatchObject<'a> {
             table: symbols.section().0,
             strings: symbols.string_section().0,
             sections,
+            names: table,
             symbols,
             headers_offset: usize::try_from(header.e_shoff.get(LE)).ok()?,
         };
@@ -101,7 +104,7 @@ impl<'a> PatchObject<'a> {
                 continue;
             };
             let flags = header.sh_flags(LE);
-            let section_name = table.section_name(LE, header).unwrap_or_default();
+            let section_name = object.section_name(header);
             object.definitions.push(Definition {
                 name,
                 index: index.0,
@@ -119,6 +122,10 @@ impl<'a> PatchObject<'a> {
         Some(object)
     }
 
+    fn section_name(&self, header: &SectionHeader) -> &'a [u8] {
+        self.names.section_name(LE, header).unwrap_or_default()
+    }
+
     /// The names that it leaves to others to define.
     pub(crate) fn undefined(&self) -> impl Iterator<Item = String> + '_ {
         let undefined = self
@@ -133,18 +140,14 @@ impl<'a> PatchObject<'a> {
 
     /// Whether its code asks for addresses of thread-local variables.
     pub(crate) fn asks_for_tls_addresses(&self) -> bool {
-        let descriptors = [elf::R_X86_64_GOTPC32_TLSDESC, elf::R_X86_64_CODE_4_GOTPC32_TLSDESC];
         let mut all = self.relocation_tables().flat_map(|(_, table)| table);
         self.undefined().any(|name| name == "__tls_get_addr")
-            || all.any(|rela| descriptors.contains(&rela.r_type(LE, false)))
+            || all.any(|rela| Row::of(rela.r_type(LE, false).0).is_some_and(|row| row.need == Need::TlsDesc))
     }
 
     pub(crate) fn has_debug_information(&self) -> bool {
-        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
-        names.is_ok_and(|table| {
-            let named = |name: &[u8]| table.section_by_name(LE, name).is_some();
-            named(b".debug_info") || named(b".zdebug_info")
-        })
+        let named = |name: &[u8]| self.names.section_by_name(LE, name).is_some();
+        named(b".debug_info") || named(b".zdebug_info")
     }
 
     /// The contents of a definition, with the offsets of the bytes that relocations fill.
@@ -228,11 +231,8 @@ impl<'a> PatchObject<'a> {
     }
 
     fn is_unwind(&self, header: &SectionHeader) -> bool {
-        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
-        names.is_ok_and(|table| {
-            let name = table.section_name(LE, header).unwrap_or_default();
-            name == b".eh_frame" || name.starts_with(b".gcc_except_table")
-        })
+        let name = self.section_name(header);
+        name == b".eh_frame" || name.starts_with(b".gcc_except_table")
     }
 
     /// Puts a section's new contents at the end of the file.
@@ -258,8 +258,7 @@ impl<'a> PatchObject<'a> {
             return Some((relocation.symbol as usize, 0));
         }
         let section = self.symbols.symbol_section(LE, symbol, index).ok()??.0;
-        let relative = [elf::R_X86_64_PC32, elf::R_X86_64_PLT32, elf::R_X86_64_PC64];
-        let is_relative = relative.iter().any(|kind| kind.0 == relocation.number);
+        let is_relative = Row::of(relocation.number).is_some_and(Row::is_relative);
         let offset = match (is_relative, ends) {
             (true, Some(ends)) => {
                 // The displacement counts from the instruction's end.
@@ -328,14 +327,8 @@ impl<'a> PatchObject<'a> {
 impl<'a> PatchObject<'a> {
     /// The sections that code can refer to, without those of unwinding and of constructors.
     pub(crate) fn loaded_sections(&self) -> impl Iterator<Item = (usize, &'a SectionHeader)> + '_ {
-        let names = FileHeader::parse(self.bytes)
-            .and_then(|file| file.sections(LE, self.bytes))
-            .ok();
-        self.sections.iter().copied().enumerate().filter(move |(_, header)| {
-            let name = names
-                .as_ref()
-                .and_then(|table| table.section_name(LE, header).ok())
-                .unwrap_or_default();
+        self.sections.iter().copied().enumerate().filter(|(_, header)| {
+            let name = self.section_name(header);
             let arrays: [&[u8]; 6] = [
                 b".preinit_array",
                 b".init_array",
@@ -372,18 +365,7 @@ impl<'a> PatchObject<'a> {
 
     /// Whether a reference reads an address from a table of the linker's.
     pub(crate) fn is_by_table(&self, relocation: &Relocation) -> bool {
-        let kinds = [
-            elf::R_X86_64_GOTPCREL,
-            elf::R_X86_64_GOTPCRELX,
-            elf::R_X86_64_REX_GOTPCRELX,
-            elf::R_X86_64_CODE_4_GOTPCRELX,
-            elf::R_X86_64_CODE_5_GOTPCRELX,
-            elf::R_X86_64_CODE_6_GOTPCRELX,
-            elf::R_X86_64_GOTPCREL64,
-            elf::R_X86_64_GOT32,
-            elf::R_X86_64_GOT64,
-        ];
-        kinds.iter().any(|kind| kind.0 == relocation.number)
+        Row::of(relocation.number).is_some_and(|row| matches!(row.need, Need::Got | Need::RelaxableGot))
     }
 
     /// Whether a reference goes to distances to code, which are good for jumps only.
@@ -414,14 +396,9 @@ impl<'a> PatchObject<'a> {
 
     /// The functions that the arrays of constructors name, by their symbols' indexes.
     pub(crate) fn constructors(&self) -> Vec<usize> {
-        let names = FileHeader::parse(self.bytes).and_then(|file| file.sections(LE, self.bytes));
-        let Ok(names) = names else { return Vec::new() };
         let is_array = |section: usize| {
-            let name = self
-                .sections
-                .get(section)
-                .and_then(|header| names.section_name(LE, header).ok());
             let arrays: [&[u8]; 3] = [b".preinit_array", b".init_array", b".ctors"];
+            let name = self.sections.get(section).map(|header| self.section_name(header));
             name.is_some_and(|name| arrays.iter().any(|array| name.starts_with(array)))
         };
         let tables = self.relocation_tables().filter(|(section, _)| is_array(*section));

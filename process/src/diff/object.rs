@@ -9,6 +9,7 @@ use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _, Sym as _};
 use object::{Object as _, ObjectSection as _};
+use restub_loader::Row;
 
 use crate::retarget::base_name;
 
@@ -328,7 +329,6 @@ impl<'a> CompareObject<'a> {
 
     /// What a relocation means whose displacement counts from `behind` bytes behind it.
     fn field_of(&self, section: usize, relocation: Relocation, behind: i64) -> Field {
-        let symbol = &self.symbols[relocation.symbol.min(self.symbols.len() - 1)];
         let mut place = relocation.addend;
         if is_relative(relocation.kind) {
             place = place.wrapping_add(behind);
@@ -338,6 +338,17 @@ impl<'a> CompareObject<'a> {
                 place = place.wrapping_sub_unsigned(relocation.offset - start);
             }
         }
+        self.field_at(relocation, place, behind)
+    }
+
+    /// A field whose relocation says all: not part of an instruction, and of no table.
+    pub(crate) fn plain_field(&self, relocation: Relocation) -> Field {
+        self.field_at(relocation, relocation.addend, 0)
+    }
+
+    /// The field that means a place: so far behind the relocation's symbol.
+    fn field_at(&self, relocation: Relocation, place: i64, behind: i64) -> Field {
+        let symbol = &self.symbols[relocation.symbol.min(self.symbols.len() - 1)];
         let hidden = symbol.kind == elf::STT_SECTION || symbol.name.starts_with(".L");
         let meant = match symbol.section {
             None => Meant::Name(relocation.symbol, place),
@@ -346,7 +357,7 @@ impl<'a> CompareObject<'a> {
         };
         Field {
             at: relocation.offset,
-            width: width(relocation.kind),
+            width: Row::of(relocation.kind.0).map_or(4, |row| row.width),
             relocation: Some(relocation),
             behind,
             meant,
@@ -437,50 +448,9 @@ impl<'a> CompareObject<'a> {
             })
             .collect()
     }
-
-    /// A field whose relocation says all: not part of an instruction, and of no table.
-    pub(crate) fn plain_field(&self, relocation: Relocation) -> Field {
-        let symbol = &self.symbols[relocation.symbol.min(self.symbols.len() - 1)];
-        let hidden = symbol.kind == elf::STT_SECTION || symbol.name.starts_with(".L");
-        let meant = match symbol.section {
-            None => Meant::Name(relocation.symbol, relocation.addend),
-            Some(of) if hidden => self.at(of, relocation.addend.wrapping_add_unsigned(symbol.value)),
-            Some(_) => Meant::Definition(relocation.symbol, relocation.addend),
-        };
-        Field {
-            at: relocation.offset,
-            width: width(relocation.kind),
-            relocation: Some(relocation),
-            behind: 0,
-            meant,
-        }
-    }
 }
 
 /// Whether a relocation's displacement counts from its place, directly or to a word of the linker's.
 fn is_relative(kind: elf::RelocationType) -> bool {
-    const KINDS: [elf::RelocationType; 10] = [
-        elf::R_X86_64_PC32,
-        elf::R_X86_64_PLT32,
-        elf::R_X86_64_PC64,
-        elf::R_X86_64_PC8,
-        elf::R_X86_64_GOTPCREL,
-        elf::R_X86_64_GOTPCRELX,
-        elf::R_X86_64_REX_GOTPCRELX,
-        elf::R_X86_64_GOTTPOFF,
-        elf::R_X86_64_TLSGD,
-        elf::R_X86_64_TLSLD,
-    ];
-    // Those of APX are the highest, and all of them are relative.
-    KINDS.contains(&kind) || kind.0 > elf::R_X86_64_REX_GOTPCRELX.0 || kind == elf::R_X86_64_GOTPC32_TLSDESC
-}
-
-fn width(kind: elf::RelocationType) -> u8 {
-    match kind {
-        elf::R_X86_64_64 | elf::R_X86_64_PC64 | elf::R_X86_64_GOTOFF64 | elf::R_X86_64_DTPOFF64 => 8,
-        elf::R_X86_64_16 | elf::R_X86_64_PC16 => 2,
-        elf::R_X86_64_8 | elf::R_X86_64_PC8 => 1,
-        elf::R_X86_64_TLSDESC_CALL | elf::R_X86_64_NONE => 0,
-        _ => 4,
-    }
+    Row::of(kind.0).is_some_and(Row::is_relative)
 }
