@@ -8,6 +8,7 @@ mod compare;
 mod extract;
 mod lines;
 mod object;
+mod output;
 
 use std::collections::{BTreeSet, HashSet};
 
