@@ -78,6 +78,10 @@ impl Arena {
         self.data() + self.data_bytes
     }
 
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.start..self.end()
+    }
+
     fn constants(&self) -> u64 {
         self.start + self.code_bytes
     }
@@ -269,6 +273,12 @@ impl Space {
     /// The arenas that are still to be mapped.
     pub(crate) fn planned(&self) -> &[Arena] {
         &self.arenas[self.mapped..]
+    }
+
+    /// The arena that an address is in.
+    pub(crate) fn arena_of(&self, address: u64) -> Option<Arena> {
+        let mut arenas = self.arenas.iter();
+        arenas.find(|arena| arena.range().contains(&address)).copied()
     }
 
     fn region(arena: &Arena, region: Region) -> Range<u64> {

@@ -27,7 +27,7 @@ pub(crate) fn others(
             if replaced.iter().any(|range| range.contains(&place)) {
                 continue;
             }
-            found.push(name_at(module, place, Kind::Function));
+            found.push(module.name_at(place, Kind::Function));
         }
     }
     for range in data(procfs, modules) {
@@ -40,7 +40,7 @@ pub(crate) fn others(
             let owner = modules.iter().find(|module| module.range.contains(&place));
             found.push(owner.map_or_else(
                 || format!("memory at {place:#x}"),
-                |owner| name_at(owner, place, Kind::Data),
+                |owner| owner.name_at(place, Kind::Data),
             ));
         }
     }
@@ -84,17 +84,6 @@ fn data(procfs: &Procfs, modules: &[Module]) -> Vec<Range<u64>> {
         inside && mapping.is_readable() && !mapping.is_executable()
     });
     of_modules.map(|mapping| mapping.start..mapping.end).collect()
-}
-
-fn name_at(module: &Module, place: u64, kind: Kind) -> String {
-    let around = module
-        .symbols
-        .iter()
-        .filter(|symbol| symbol.kind == kind && symbol.address <= place && place < symbol.address + symbol.size.max(1));
-    around.map(|symbol| symbol.name.to_string()).next().unwrap_or_else(|| {
-        let part = if kind == Kind::Function { "code" } else { "data" };
-        format!("{part} of {} at {place:#x}", module.display())
-    })
 }
 
 #[cfg(test)]

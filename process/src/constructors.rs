@@ -131,18 +131,14 @@ impl Planner<'_, '_> {
     }
 
     fn gate(&mut self, linked: &Linked, wanted: &[Constructor]) -> Option<Gate> {
-        let arena = self.space.arenas.iter().find(|arena| {
-            let first = linked.segments[0].0;
-            (arena.start..arena.end()).contains(&first)
-        });
-        let arena = *arena?;
+        let arena = self.space.arena_of(linked.segments[0].0)?;
         let word = self.space.find_free(&arena, Region::Data, WORD_BYTES, WORD_BYTES)?;
         self.space.take(word..word + WORD_BYTES);
         let constructors: Vec<u64> = wanted.iter().map(|constructor| constructor.address).collect();
         let versions: Vec<u64> = linked.functions.iter().map(|(address, _)| *address).collect();
         let code = gate_code(word, &versions, &constructors);
         let bytes = code.len() as u64;
-        let start = self.space.near_block(&(arena.start..arena.end()), bytes)?;
+        let start = self.space.near_block(&arena.range(), bytes)?;
         self.writes.push((start, code));
         self.writes.push((word, vec![0; 8]));
         Some(Gate {

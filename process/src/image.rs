@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use object::elf;
 use restub_loader::{Detail, Image, Input, SegmentKind, Target, TargetKind, TlsPlacement};
 
-use crate::arena::{Arena, Space, TABLE_ENTRIES};
+use crate::arena::{Space, TABLE_ENTRIES};
 use crate::bind::{Binder, PatchSymbol, function};
 use crate::counterpart::Matched;
 use crate::entry::{self, long_jump};
@@ -13,7 +13,6 @@ use crate::error::{Error, Refusal, Result};
 use crate::image_memory::ImageMemory;
 use crate::module::{Kind, Module};
 use crate::plan::{Planner, Replacement};
-use crate::registry::PatchRecord;
 use crate::retarget::{Alias, Definition, PatchObject};
 use crate::tls;
 use crate::unwind;
@@ -37,31 +36,28 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
+    /// Bytes of the image as they are linked.
+    fn bytes(&self, address: u64, size: u64) -> Option<&[u8]> {
+        self.writes.iter().find_map(|(start, bytes)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            bytes.get(at..at.checked_add(usize::try_from(size).ok()?)?)
+        })
+    }
+
     /// The code at an address, as it is linked.
     pub(crate) fn code(&self, address: u64, size: u64) -> &[u8] {
-        let find = |(start, bytes): &'_ (u64, Vec<u8>)| {
-            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
-            bytes
-                .get(at..at.checked_add(usize::try_from(size).ok()?)?)
-                .map(<[u8]>::len)
-                .map(|length| (at, length))
-        };
-        let found = self.writes.iter().find_map(|write| Some((write, find(write)?)));
-        found.map_or(&[][..], |((_, bytes), (at, length))| &bytes[at..at + length])
+        self.bytes(address, size).unwrap_or_default()
+    }
+
+    /// A word of the image as it is linked.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        self.bytes(address, 8).map(crate::procfs::word)
     }
 
     /// The bytes of a segment that starts at an address.
     pub(crate) fn contents(&self, address: u64) -> &[u8] {
         let found = self.writes.iter().find(|(start, _)| *start == address && address != 0);
         found.map_or(&[][..], |(_, bytes)| bytes)
-    }
-
-    /// A word of the image as it is linked.
-    pub(crate) fn word(&self, address: u64) -> Option<u64> {
-        self.writes.iter().find_map(|(start, bytes)| {
-            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
-            Some(crate::procfs::word(bytes.get(at..at.checked_add(8)?)?))
-        })
     }
 }
 
@@ -286,7 +282,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         if self.registry.unwind_slot == Some(slot) {
             return Ok(());
         }
-        let Some(address) = self.space.near_block(&arena_range(&arena), FINDER_BYTES) else {
+        let Some(address) = self.space.near_block(&arena.range(), FINDER_BYTES) else {
             self.refuse("space", unwind::FINDER.into(), "no room for code".into());
             return Ok(());
         };
@@ -296,14 +292,11 @@ impl<'s, 'a> Planner<'s, 'a> {
         let code = unwind::finder_code(arena.table(), entry::original_in(record.near));
         self.writes.push((address, code));
         // It is a version like any other, of a patch that has no name and stays.
-        let id = self.registry.next_id;
-        self.registry.next_id += 1;
-        record.stack.push((id, 1));
+        record.stack.push((self.registry.next_id, 1));
         record.used_pads |= 0b10;
         self.writes.push((arena.pad(slot, 1), long_jump(address)));
         self.registry.unwind_slot = Some(slot);
-        let segments = [(address, FINDER_BYTES), (0, 0), (0, 0), (0, 0)];
-        self.registry.patches.push(PatchRecord::of_restub(id, segments));
+        self.registry.add_own([(address, FINDER_BYTES), (0, 0), (0, 0), (0, 0)]);
         Ok(())
     }
 }
@@ -417,8 +410,4 @@ fn segments(image: &Image, memory: &ImageMemory<'_>) -> ([(u64, u64); 4], Vec<(u
         }
     }
     (segments, writes)
-}
-
-fn arena_range(arena: &Arena) -> std::ops::Range<u64> {
-    arena.start..arena.end()
 }

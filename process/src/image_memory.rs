@@ -87,9 +87,7 @@ impl Memory for ImageMemory<'_> {
         };
         let mut arenas = self.space.arenas.iter().filter(fits);
         let found = match self.fixed {
-            Some(fixed) => arenas
-                .find(|arena| (arena.start..arena.end()).contains(&fixed[0]))
-                .copied(),
+            Some(fixed) => arenas.find(|arena| arena.range().contains(&fixed[0])).copied(),
             None => arenas.find(|arena| self.places(arena, sizes).is_some()).copied(),
         };
         let sum = |part: &[SegmentSize]| {

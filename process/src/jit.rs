@@ -17,7 +17,7 @@ use crate::image::Linked;
 use crate::module::{Kind, Module};
 use crate::plan::Planner;
 use crate::procfs::Procfs;
-use crate::registry::{PatchRecord, Registry};
+use crate::registry::Registry;
 
 /// Patches that gdb can know at a time.
 const ENTRIES: u64 = 64;
@@ -64,10 +64,7 @@ impl Planner<'_, '_> {
                 let bytes = ENTRIES * ENTRY_BYTES;
                 let entries = self.space.find_free(&arena, Region::Data, bytes, ENTRY_BYTES)?;
                 self.space.take(entries..entries + bytes);
-                let id = self.registry.next_id;
-                self.registry.next_id += 1;
-                let segments = [(0, 0), (0, 0), (entries, bytes), (0, 0)];
-                self.registry.patches.push(PatchRecord::of_restub(id, segments));
+                self.registry.add_own([(0, 0), (0, 0), (entries, bytes), (0, 0)]);
                 self.registry.jit.insert(Jit { descriptor, entries }).clone()
             }
         };

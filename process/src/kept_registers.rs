@@ -98,7 +98,11 @@ pub(crate) fn callers(
                 .map(|register| format!("{register:?}").to_lowercase().replace("zmm", "xmm"))
                 .collect();
             if !kept.is_empty() {
-                found[*index].insert(format!("{} keeps {}", name_at(module, place), kept.join(", ")));
+                found[*index].insert(format!(
+                    "{} keeps {}",
+                    module.name_at(place, Kind::Function),
+                    kept.join(", ")
+                ));
             }
         }
     }
@@ -208,16 +212,6 @@ fn read_after(procfs: &Procfs, start: u64) -> BTreeSet<Register> {
         }
     }
     found
-}
-
-fn name_at(module: &Module, place: u64) -> String {
-    let around = module.symbols.iter().filter(|symbol| {
-        symbol.kind == Kind::Function && symbol.address <= place && place < symbol.address + symbol.size
-    });
-    around
-        .map(|symbol| symbol.name.to_string())
-        .next()
-        .unwrap_or_else(|| format!("code of {} at {place:#x}", module.display()))
 }
 
 #[cfg(test)]

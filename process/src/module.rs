@@ -151,6 +151,20 @@ impl Module {
         separate.map_or(Cow::Borrowed(&self.bytes), Cow::Owned)
     }
 
+    /// What messages call a place: the function or the variable around it.
+    pub(crate) fn name_at(&self, place: u64, kind: Kind) -> String {
+        let mut around = self.symbols.iter().filter(|symbol| {
+            symbol.kind == kind && symbol.address <= place && place < symbol.address.saturating_add(symbol.size.max(1))
+        });
+        around.next().map_or_else(
+            || {
+                let part = if kind == Kind::Function { "code" } else { "data" };
+                format!("{part} of {} at {place:#x}", self.display())
+            },
+            |symbol| symbol.name.to_string(),
+        )
+    }
+
     /// What messages call the module.
     pub(crate) fn display(&self) -> String {
         self.path

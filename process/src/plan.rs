@@ -15,7 +15,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::finish::Patch;
 use crate::image::Linked;
 use crate::kept_registers;
-use crate::module::Symbol;
+use crate::module::{Module, Symbol};
 use crate::procfs::Procfs;
 use crate::registry::Registry;
 use crate::retarget::PatchObject;
@@ -323,11 +323,29 @@ impl<'s, 'a> Planner<'s, 'a> {
             .iter()
             .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
         let replaced: Vec<_> = replaced.collect();
-        let inside = |place: u64| replaced.iter().any(|range| range.contains(&place));
+        self.check_registers(&modules[home], &functions, linked);
+        for (address, difference) in findings.signatures {
+            let name = functions.iter().find(|(symbol, _)| symbol.address == address);
+            let name = name.map_or_else(String::new, |(symbol, _)| symbol.name.to_string());
+            match callers::others(procfs, modules, home, address, &replaced) {
+                Some(others) => self.refuse("signature", name, format!("{difference}; used by {others}")),
+                None => self.notes.push(format!(
+                    "{name}: {difference}; nothing refers to it but what is replaced with it"
+                )),
+            }
+        }
+    }
+
+    /// Refuses to change registers that callers keep.
+    fn check_registers(&mut self, module: &Module, functions: &[types::Replaced<'_>], linked: &Linked) {
+        let inside = |place: u64| {
+            let mut replaced = functions.iter();
+            replaced.any(|(symbol, _)| (symbol.address..symbol.address + symbol.size).contains(&place))
+        };
         let old = |address: u64| {
-            let known = modules[home].symbols.iter().find(|symbol| symbol.address == address)?;
+            let known = module.symbols.iter().find(|symbol| symbol.address == address)?;
             // Of the file, which has no jumps of patches.
-            Some((address, modules[home].initial(address, known.size)?.to_vec()))
+            Some((address, module.initial(address, known.size)?.to_vec()))
         };
         let new = |address: u64| {
             let replaced = functions.iter().position(|(symbol, _)| symbol.address == address);
@@ -341,7 +359,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             old(address)
         };
         let addresses: Vec<u64> = functions.iter().map(|(symbol, _)| symbol.address).collect();
-        let keeping = kept_registers::callers(procfs, &modules[home], &addresses, &old, &new, &inside);
+        let keeping = kept_registers::callers(self.state.procfs, module, &addresses, &old, &new, &inside);
         for ((symbol, _), callers) in functions.iter().zip(keeping).filter(|(_, callers)| !callers.is_empty()) {
             let callers = callers.into_iter().collect::<Vec<_>>().join("; ");
             self.refuse(
@@ -352,16 +370,6 @@ impl<'s, 'a> Planner<'s, 'a> {
                      (gcc's -fipa-ra): {callers}; replace them too"
                 ),
             );
-        }
-        for (address, difference) in findings.signatures {
-            let name = functions.iter().find(|(symbol, _)| symbol.address == address);
-            let name = name.map_or_else(String::new, |(symbol, _)| symbol.name.to_string());
-            match callers::others(procfs, modules, home, address, &replaced) {
-                Some(others) => self.refuse("signature", name, format!("{difference}; used by {others}")),
-                None => self.notes.push(format!(
-                    "{name}: {difference}; nothing refers to it but what is replaced with it"
-                )),
-            }
         }
     }
 

@@ -109,10 +109,12 @@ pub(crate) struct PatchRecord {
     pub(crate) stays: bool,
 }
 
-impl PatchRecord {
-    /// Memory of restub's own, which is recorded as a patch that has no name and stays.
-    pub(crate) fn of_restub(id: u64, segments: [(u64, u64); 4]) -> Self {
-        PatchRecord {
+impl Registry {
+    /// Records memory of restub's own: as a patch that has no name and stays.
+    pub(crate) fn add_own(&mut self, segments: [(u64, u64); 4]) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.patches.push(PatchRecord {
             id,
             name: String::new(),
             hash: String::new(),
@@ -132,9 +134,11 @@ impl PatchRecord {
             jit: JitFile::default(),
             exposed: false,
             stays: true,
-        }
+        });
     }
+}
 
+impl PatchRecord {
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let word = (self.gate_word, if self.gate_word == 0 { 0 } else { 64 });
         let control = (self.tls_control, if self.tls_control == 0 { 0 } else { CONTROL_BYTES });

@@ -196,7 +196,7 @@ struct Search<'s> {
 impl<'s> Search<'s> {
     fn new(procfs: &'s Procfs, registry: &Registry, stopped: &Stopped) -> Self {
         let maps = procfs.maps().unwrap_or_default();
-        let arenas = registry.arenas.iter().map(|arena| arena.start..arena.end());
+        let arenas = registry.arenas.iter().map(Arena::range);
         let stacks = stopped.threads.iter().filter_map(|thread| own_stack(&maps, thread));
         let main = maps.iter().filter(|mapping| mapping.path.as_os_str() == "[stack]");
         let main = main.map(|mapping| mapping.start..mapping.end);

@@ -18,11 +18,10 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arena::{Arena, Region};
+use crate::arena::Region;
 use crate::machine_code;
 use crate::module::{Kind, Module};
 use crate::plan::Planner;
-use crate::registry::PatchRecord;
 use crate::retarget::PatchObject;
 
 /// Marks the distance of a block below the thread pointer.
@@ -77,8 +76,7 @@ impl Planner<'_, '_> {
         let functions = library_functions(modules);
         let place = |planner: &mut Self, bytes: u64| -> Option<(u64, u64)> {
             let start = planner.space.near_block(&home.range, bytes)?;
-            let holds = |arena: &&Arena| (arena.start..arena.end()).contains(&start);
-            let arena = *planner.space.arenas.iter().find(holds)?;
+            let arena = planner.space.arena_of(start)?;
             let key = planner.space.find_free(&arena, Region::Data, KEY_BYTES, KEY_BYTES)?;
             planner.space.take(key..key + KEY_BYTES);
             Some((start, key))
@@ -99,12 +97,8 @@ impl Planner<'_, '_> {
             refused: functions.err(),
             next: 0,
         });
-        let id = self.registry.next_id;
-        self.registry.next_id += 1;
-        self.registry.patches.push(PatchRecord::of_restub(
-            id,
-            [(start, length), (0, 0), (key, KEY_BYTES), (0, 0)],
-        ));
+        self.registry
+            .add_own([(start, length), (0, 0), (key, KEY_BYTES), (0, 0)]);
     }
 }
 
