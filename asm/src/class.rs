@@ -25,6 +25,7 @@ pub(crate) mod kind {
     /// A broadcast operand fits where one of these is allowed, and nowhere else.
     pub(crate) const BROADCAST: u64 = BC2 | BC4 | BC8;
 }
+use crate::notation::same;
 use kind::*;
 
 /// A class: letter and size, packed; see [`Class::parse`].
@@ -71,20 +72,6 @@ const FIXED_BASE: usize = LETTERS.len() * SIZE_COUNT;
 const COUNT: usize = FIXED_BASE + FIXED.len();
 /// Set on a class whose memory form may be broadcast: element size 2, 4 or 8 as 1, 2, 3 in these two bits.
 const BROADCAST_SHIFT: u16 = 12;
-
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
-}
 
 impl Class {
     pub(crate) const NONE: Self = Self(0xffff);
