@@ -7,13 +7,12 @@
 mod crates;
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use crates::Crates;
 use serde_json::Value;
-use support::Folder;
+use support::{Folder, Program};
 
 /// A commit of a project, by what it changes in one file.
 struct Commit {
@@ -30,45 +29,6 @@ struct Commit {
     then: &'static [&'static str],
     /// The functions that may be patched, of which at least one is.
     changed: &'static [&'static str],
-}
-
-struct Program {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Program {
-    fn start(path: &Path) -> Self {
-        let mut command = Command::new(path);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let input = child.stdin.take().expect("a pipe");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        Program { child, input, output }
-    }
-
-    fn ask(&mut self, question: &str) -> String {
-        writeln!(self.input, "{question}").expect("the program lives");
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).expect("the program answers");
-        assert!(
-            !answer.is_empty(),
-            "{question}: the program has ended: {:?}",
-            self.child.wait()
-        );
-        answer
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn compiler_of(file: &str, clang: bool) -> &'static str {
@@ -119,12 +79,12 @@ fn check(folder: &Folder, objects: &[String], commit: &Commit, clang: bool, mode
     let report = folder.restub_ok(&["diff", "--json", "old.o", "new.o", "-o", "patch.o"]);
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["inexpressible"], Value::Array(Vec::new()), "{report}");
-    let mut program = Program::start(&folder.file("old/program"));
-    let mut rebuilt = Program::start(&folder.file("new/program"));
+    let mut program = Program::start(&mut Command::new(folder.file("old/program")));
+    let mut rebuilt = Program::start(&mut Command::new(folder.file("new/program")));
     for question in commit.asked {
         assert_eq!(program.ask(question), rebuilt.ask(question), "{question}");
     }
-    let pid = program.child.id().to_string();
+    let pid = program.pid();
     let applied = folder.restub_ok(&["patch", "--json", &pid, "patch.o"]);
     let applied: Value = serde_json::from_str(&applied).expect("JSON");
     let patched: Vec<&str> = applied["functions"]

@@ -4,12 +4,11 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
-use support::{Folder, texts};
+use support::{Folder, Program, texts};
 
 /// Answers each line with the versions of three functions, and has a thread that calls them all the time.
 const PROGRAM: &str = r#"
@@ -51,45 +50,11 @@ const PATCH: &str = r#"
     __attribute__((noipa)) int third(void) { return second("abc"); }
 "#;
 
-struct Program {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let input = child.stdin.take().expect("a pipe");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut program = Program { child, input, output };
-        // It answers once the dynamic linker has come to its end.
-        program.ask();
-        program
-    }
-
-    fn pid(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    fn ask(&mut self) -> String {
-        writeln!(self.input, "?").expect("the program lives");
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).expect("the program answers");
-        assert!(!answer.is_empty(), "the program has ended: {:?}", self.child.wait());
-        answer.trim_end().to_owned()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts the program, which answers once the dynamic linker has come to its end.
+fn started(command: &mut Command) -> Program {
+    let mut program = Program::start(command);
+    program.ask("?");
+    program
 }
 
 /// The program, running, and the patch for it.
@@ -98,7 +63,7 @@ fn prepared(folder: &Folder, flags: &[&str]) -> Program {
     folder.tool("gcc", &[&["-O2", "-pthread", "prog.c", "-o", "prog"], flags].concat());
     folder.write("fix.c", PATCH);
     folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c", "-o", "fix.o"]);
-    Program::start(&mut Command::new(folder.file("prog")))
+    started(&mut Command::new(folder.file("prog")))
 }
 
 /// Reads JSON of which every field is described.
@@ -135,7 +100,7 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
     let folder = Folder::new();
     let mut program = prepared(&folder, &[]);
     let pid = program.pid();
-    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 42");
+    assert_eq!(program.ask("?"), "1 1 1 wrong 0 kept 42");
     let plan = json(&folder.restub_ok(&["plan", "--json", &pid, "fix.o"]));
     let names: Vec<&str> = plan["functions"]
         .as_array()
@@ -149,7 +114,7 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
         (&"fix".into(), &false.into())
     );
     assert_eq!(plan["kept_variables"], Value::from(vec!["kept"]));
-    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 43");
+    assert_eq!(program.ask("?"), "1 1 1 wrong 0 kept 43");
     let status = json(&folder.restub_ok(&["status", "--json", &pid]));
     assert_eq!(status["patched_before"], false);
 
@@ -158,7 +123,7 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
         text.starts_with("patched fix: 3 functions, 2 threads stopped for "),
         "{text}"
     );
-    assert_eq!(program.ask(), "2 2 2 wrong 0 kept 44");
+    assert_eq!(program.ask("?"), "2 2 2 wrong 0 kept 44");
     assert_eq!(folder.restub_ok(&["patch", &pid, "fix.o"]), "already applied, as fix\n");
     let status = json(&folder.restub_ok(&["status", "--json", &pid]));
     assert_eq!(status["patches"][0]["name"], "fix");
@@ -176,7 +141,7 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
     folder.restub_ok(&["patch", &pid, "fix.o"]);
     let text = folder.restub_ok(&["revert", &pid, "fix"]);
     assert!(text.starts_with("reverted fix, threads stopped for "), "{text}");
-    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 45");
+    assert_eq!(program.ask("?"), "1 1 1 wrong 0 kept 45");
     assert_eq!(folder.restub_ok(&["revert", &pid, "fix"]), "nothing to revert\n");
     assert_eq!(folder.restub_ok(&["revert", &pid]), "nothing to revert\n");
     let error = folder.restub_error(1, &["revert", &pid, "other"]);
@@ -189,12 +154,12 @@ fn a_patch_is_planned_applied_shown_and_reverted() {
         .map(|e| e["action"].as_str().unwrap())
         .collect();
     assert_eq!(actions, ["patch", "revert"].repeat(3));
-    assert_eq!(program.ask(), "1 1 1 wrong 0 kept 46");
+    assert_eq!(program.ask("?"), "1 1 1 wrong 0 kept 46");
 }
 
 /// Whether the patch is applied; the program and the status have to agree, and all functions with one another.
 fn is_applied(folder: &Folder, program: &mut Program, step: u64) -> bool {
-    let answer = program.ask();
+    let answer = program.ask("?");
     let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
     let applied = !list(&status, "patches").is_empty();
     let versions = if applied { "2 2 2 wrong 0" } else { "1 1 1 wrong 0" };
@@ -221,7 +186,7 @@ fn a_patcher_that_is_killed_leaves_the_process_patched_or_not() {
         drop(prepared(&folder, flags));
         let (mut before, mut after) = (0, 0);
         for step in 1.. {
-            let mut program = Program::start(&mut Command::new(folder.file("prog")));
+            let mut program = started(&mut Command::new(folder.file("prog")));
             let pid = program.pid();
             let killed = is_killed(&folder, step, &["patch", &pid, "fix.o"]);
             match is_applied(&folder, &mut program, step) {
@@ -297,11 +262,11 @@ fn gdb_names_patched_functions() {
         "#,
     );
     folder.tool("gcc", &["-O2", "-fPIE", "-c", "fix.c"]);
-    let mut program = Program::start(&mut Command::new(folder.file("prog")));
+    let mut program = started(&mut Command::new(folder.file("prog")));
     let pid = program.pid();
     folder.restub_ok(&["patch", &pid, "fix.o"]);
     folder.restub_ok(&["status", &pid, "--symbols", "files"]);
-    writeln!(program.input, "?").expect("the program lives");
+    program.send("?");
     let state = format!("/proc/{pid}/syscall");
     while !std::fs::read_to_string(&state).expect("procfs").starts_with("34 ") {
         std::thread::yield_now();
@@ -438,11 +403,11 @@ fn a_difference_has_what_changed_and_patches_to_what_is_rebuilt() {
                 assert!(!folder.file("patch.o").exists());
                 continue;
             }
-            let mut program = Program::start(&mut Command::new(folder.file("old/prog")));
-            let mut rebuilt = Program::start(&mut Command::new(folder.file("new/prog")));
+            let mut program = started(&mut Command::new(folder.file("old/prog")));
+            let mut rebuilt = started(&mut Command::new(folder.file("new/prog")));
             folder.restub_ok(&["patch", &program.pid(), "patch.o"]);
             // The first answers were by the old code; both programs have counted one call.
-            assert_eq!(program.ask(), rebuilt.ask(), "{what} {flags:?}");
+            assert_eq!(program.ask("?"), rebuilt.ask("?"), "{what} {flags:?}");
             let status = json(&folder.restub_ok(&["status", "--json", &program.pid()]));
             let patched = list(&status, "functions").len();
             let changed = expected.iter().filter(|(_, change)| *change == "changed").count();
@@ -477,11 +442,11 @@ fn a_user_may_patch_their_own_processes_only() {
     let nobody = ["--reuid=65534", "--clear-groups"];
     let as_nobody = |arguments: &[&str]| folder.output("setpriv", &[&nobody[..], &["./restub"], arguments].concat());
     let mut command = Command::new("setpriv");
-    let mut own = Program::start(command.args(nobody).arg("./prog").current_dir(folder.path()));
+    let mut own = started(command.args(nobody).arg("./prog").current_dir(folder.path()));
     let output = as_nobody(&["patch", &own.pid(), "fix.o"]);
     assert!(output.status.success(), "{:?}", texts(&output));
-    assert!(own.ask().starts_with("2 2 2 wrong 0"));
-    let other = Program::start(&mut Command::new(folder.file("prog")));
+    assert!(own.ask("?").starts_with("2 2 2 wrong 0"));
+    let other = started(&mut Command::new(folder.file("prog")));
     let output = as_nobody(&["patch", &other.pid(), "fix.o"]);
     assert_eq!(output.status.code(), Some(5));
     let (_, text) = texts(&output);

@@ -5,12 +5,11 @@
 mod support;
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use support::{Folder, texts};
+use support::{Folder, Program, texts};
 
 /// Answers lines; the patch writes to the log, or ends the program, when it is told to.
 const PROGRAM: &str = r#"
@@ -37,48 +36,14 @@ const PATCH: &str = r#"
     }
 "#;
 
-struct Program {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Program {
-    fn start(path: &Path, log: Option<File>) -> Self {
-        let mut command = Command::new(path);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Some(log) = log {
-            command.stderr(log);
-        }
-        let mut child = command.spawn().expect("the program starts");
-        let input = child.stdin.take().expect("a pipe");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut program = Program { child, input, output };
-        assert_eq!(program.ask("?"), "1");
-        program
+fn started(path: &Path, log: Option<File>) -> Program {
+    let mut command = Command::new(path);
+    if let Some(log) = log {
+        command.stderr(log);
     }
-
-    fn pid(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    fn send(&mut self, line: &str) {
-        writeln!(self.input, "{line}").expect("the program lives");
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.send(line);
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).expect("the program answers");
-        answer.trim_end().to_owned()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.ask("?"), "1");
+    program
 }
 
 /// The program's file under a name that no other process has, and the patch.
@@ -99,7 +64,7 @@ fn json(output: &Output) -> Value {
 #[test]
 fn a_command_decides_whether_a_patch_stays() {
     let (folder, name) = prepared("verify");
-    let mut program = Program::start(&folder.file(&name), None);
+    let mut program = started(&folder.file(&name), None);
     let pid = program.pid();
     let verify = |command: &str, more: &[&str]| {
         folder.restub(&[&["patch", "--json", "--verify", command], more, &[&pid, "fix.o"]].concat())
@@ -143,7 +108,7 @@ fn a_command_decides_whether_a_patch_stays() {
 fn a_process_that_logs_a_crash_or_ends_has_not_borne_the_patch() {
     let (folder, name) = prepared("probation");
     let log = File::create(folder.file("log")).expect("a log");
-    let mut program = Program::start(&folder.file(&name), Some(log));
+    let mut program = started(&folder.file(&name), Some(log));
     let pid = program.pid();
     // The command that verifies waits for a line that this test writes, when the patch runs.
     let on_trial = |program: &mut Program, line: &str| {
@@ -171,9 +136,7 @@ fn a_process_that_logs_a_crash_or_ends_has_not_borne_the_patch() {
         text.contains("the patch is taken back: ") && text.contains("worker 7: Segmentation fault"),
         "{text}"
     );
-    let mut answer = String::new();
-    program.output.read_line(&mut answer).expect("an answer");
-    assert_eq!((answer.as_str(), program.ask("?").as_str()), ("2\n", "1"));
+    assert_eq!((program.answer().as_str(), program.ask("?").as_str()), ("2", "1"));
     let text = on_trial(&mut program, "x");
     assert_eq!(
         text,
@@ -184,7 +147,7 @@ fn a_process_that_logs_a_crash_or_ends_has_not_borne_the_patch() {
 #[test]
 fn a_window_without_a_crash_is_borne() {
     let (folder, name) = prepared("window");
-    let mut program = Program::start(&folder.file(&name), None);
+    let mut program = started(&folder.file(&name), None);
     folder.write("other.log", "SIGSEGV long ago\n");
     folder.restub_ok(&[
         "patch",
@@ -201,7 +164,7 @@ fn a_window_without_a_crash_is_borne() {
 #[test]
 fn several_processes_are_patched_by_their_name() {
     let (folder, name) = prepared("fleet");
-    let mut programs: Vec<Program> = (0..3).map(|_| Program::start(&folder.file(&name), None)).collect();
+    let mut programs: Vec<Program> = (0..3).map(|_| started(&folder.file(&name), None)).collect();
     let pids: Vec<String> = programs.iter().map(Program::pid).collect();
     folder.restub_ok(&["patch", &pids[1], "fix.o"]);
     let output = folder.restub(&["patch", "--json", "--process", &name, "fix.o"]);
@@ -228,7 +191,7 @@ fn several_processes_are_patched_by_their_name() {
 #[test]
 fn all_are_patched_or_none() {
     let (folder, name) = prepared("all");
-    let mut programs: Vec<Program> = (0..2).map(|_| Program::start(&folder.file(&name), None)).collect();
+    let mut programs: Vec<Program> = (0..2).map(|_| started(&folder.file(&name), None)).collect();
     // Another program, which has no such function.
     folder.write(
         "other.c",

@@ -1,10 +1,13 @@
 //! What the command's tests share: a folder for each test, compilers, other tools, and the command itself.
 
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part")]
+
+mod program;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub(crate) use program::Program;
 use tempfile::TempDir;
 
 /// A folder that is deleted after the test. Sources, objects and images in it go by their names alone.
