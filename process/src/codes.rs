@@ -65,7 +65,10 @@ pub const CODES: [Code; 27] = [
     never("link", "the patch cannot be linked for the process"),
     never("name", "another patch has the name, or it is none"),
     never("no-function", "the patch defines no function that the process has"),
-    never("object", "an object has relocations that cannot be pointed elsewhere"),
+    never(
+        "object",
+        "an object has relocations that cannot be pointed elsewhere, or a function without code",
+    ),
     allowed(
         "registers",
         "callers keep values in registers that the function left alone, and the patch changes",

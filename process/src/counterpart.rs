@@ -141,6 +141,12 @@ pub(crate) fn match_all<'m>(
             if wanted {
                 if definition.weak {
                     inline.push(definition.name.as_str());
+                } else if !object.has_code_of(definition) {
+                    refusals.push(Refusal::new(
+                        "object",
+                        definition.name.clone(),
+                        format!("{} says that it is where no code is", object.name),
+                    ));
                 } else if let Some(refusal) = check_function(module, objects, definition, found) {
                     refusals.push(refusal);
                 } else {

@@ -351,6 +351,12 @@ impl<'a> PatchObject<'a> {
             .unwrap_or_default()
     }
 
+    /// Whether all of a function is code that its section has.
+    pub(crate) fn has_code_of(&self, function: &Definition) -> bool {
+        let end = function.value.saturating_add(function.size.max(1));
+        function.executable && end <= self.code_of(function.section).len() as u64
+    }
+
     /// Whether a reference goes to the object's own memory.
     pub(crate) fn is_own(&self, relocation: &Relocation, end: u64, aliases: &HashMap<usize, Alias>) -> bool {
         let index = object::SymbolIndex(relocation.symbol as usize);

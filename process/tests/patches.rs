@@ -180,6 +180,13 @@ fn what_cannot_be_applied_safely_is_refused_by_its_code() {
         assert!(code_of(&error).contains(&code), "{code}: {error}");
         assert_eq!(program.ask("?").split(' ').next(), Some("26"));
     }
+    for place in [".text\nbegin: ret\n.set step, begin + 64", ".data\nstep: .quad 0"] {
+        let text = format!(".globl step\n.type step, @function\n.size step, 4\n{place}\n");
+        let bytes = restub_asm::assemble(&text, &restub_asm::Options::default()).expect("it is an object");
+        let error = patch(pid, &[Input::from_bytes("nowhere.o", bytes)], &options).expect_err(place);
+        assert_eq!(code_of(&error), ["object"], "{error}");
+        assert_eq!(program.ask("?").split(' ').next(), Some("26"));
+    }
     let undefined = object(
         &folder,
         "undefined.c",

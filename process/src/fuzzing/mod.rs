@@ -10,6 +10,7 @@ use crate::arena::Arena;
 use crate::entry::LONG_BYTES;
 use crate::error::Result;
 use crate::plan::{Options, Plan, Planner};
+use crate::registry::PatchRecord;
 use crate::state::State;
 
 /// What the three parts of an input are: an executable, a patch for it, and records of earlier patches.
@@ -36,7 +37,7 @@ fn parts(input: &[u8]) -> Option<[&[u8]; PARTS]> {
 }
 
 /// Plans a patch of a process, as `restub plan` would, and asks for the status of the process: whatever the bytes are,
-/// there is an answer or an error, and a plan writes where it may.
+/// there is an answer or an error, and a plan writes where it may, and leads to code that the patch has.
 ///
 /// # Panics
 /// If it does not.
@@ -100,6 +101,12 @@ fn check(state: &State<'_>, plan: &Plan) {
             "{address:#x}, {} bytes",
             bytes.len()
         );
+    }
+    let code = plan.applied.patches.last().map(PatchRecord::code).unwrap_or_default();
+    for function in &plan.report.functions {
+        let end = function.new_address.saturating_add(function.new_size.max(1));
+        let inside = code.contains(&function.new_address) && end <= code.end;
+        assert!(inside, "{function:x?} is not in {code:x?}");
     }
     for entry in &plan.entries {
         assert!(
