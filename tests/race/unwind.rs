@@ -198,13 +198,18 @@ fn longjmp_leaves_functions_that_are_replaced_meanwhile() {
         session.define("pin_and_call", host as usize as u64);
         load(&session, "jumps.c", &[LANDING, JUMPS].concat(), &["-O1", "-fPIC"]);
         let counts = thread::scope(|scope| {
-            for seed in 0..4 {
+            let start = |seed| {
                 // One that forgets its pin keeps memory for good: only one of the threads does, in the end.
-                scope.spawn(move || jump_without_pause(world, forgets && seed == 0));
-            }
+                scope.spawn(move || jump_without_pause(world, forgets && seed == 0))
+            };
+            let threads: Vec<_> = (0..4).map(start).collect();
             let (time, options) = (share(2.5), Replace::new());
             let enough = || forgets || world.reclaims();
             let replacements = world.replace_without_pause(&mut templates, time, &options, || (), enough);
+            // The scope alone would not wait for what a thread does after its function.
+            for thread in threads {
+                thread.join().expect("the thread ends well");
+            }
             world.counts(&format!("longjmp, pins forgotten: {forgets}"), replacements)
         });
         if forgets {
