@@ -1,5 +1,6 @@
 //! `restub plan`, `patch`, `status`, `revert` and `history`: what is done to running processes.
 
+mod interrupt;
 mod several;
 pub(crate) mod targets;
 pub(crate) mod trial;
@@ -130,6 +131,7 @@ struct EventJson {
     patch: String,
     hash: String,
     functions: usize,
+    stop_us: Option<f64>,
     user: u32,
 }
 
@@ -291,9 +293,12 @@ pub(crate) fn history(arguments: &HistoryArguments) -> anyhow::Result<ExitCode> 
     } else {
         let mut text = String::new();
         for event in &events {
+            let stop = event.stop.map_or_else(String::new, |stop| {
+                format!(", threads stopped for {:.0} us,", microseconds(stop))
+            });
             let _ = writeln!(
                 text,
-                "{}  {:6}  {}  {} by user {}",
+                "{}  {:6}  {}  {}{stop} by user {}",
                 utc(event.time),
                 event.action,
                 event.patch,
@@ -475,6 +480,7 @@ fn revert_text(report: &RevertReport) -> String {
     let mut text = String::new();
     if report.patches.is_empty() {
         text.push_str("nothing to revert\n");
+        list(&mut text, "restored after a patcher that was killed", &report.restored);
         return text;
     }
     let _ = write!(text, "reverted {}", report.patches.join(", "));
@@ -553,6 +559,7 @@ fn event_json(event: Event) -> EventJson {
         patch: event.patch,
         hash: event.hash,
         functions: event.functions,
+        stop_us: event.stop.map(microseconds),
         user: event.user,
     }
 }

@@ -145,6 +145,38 @@ fn a_process_that_logs_a_crash_or_ends_has_not_borne_the_patch() {
 }
 
 #[test]
+fn a_patch_on_trial_is_taken_back_if_restub_is_told_to_end() {
+    let (folder, name) = prepared("interrupt");
+    let mut program = started(&folder.file(&name), None);
+    let pid = program.pid();
+    for (signal, trial) in [
+        ("INT", ["--probation", "100"]),
+        ("TERM", ["--verify", "sleep 100"]),
+        ("HUP", ["--probation", "100"]),
+    ] {
+        let mut restub = Command::new(env!("CARGO_BIN_EXE_restub"));
+        restub
+            .arg("patch")
+            .args(trial)
+            .args([&*pid, "fix.o"])
+            .current_dir(folder.path());
+        let restub = restub
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("restub starts");
+        while program.ask("?") == "1" {
+            std::thread::yield_now();
+        }
+        folder.tool("kill", &["-s", signal, &restub.id().to_string()]);
+        let output = restub.wait_with_output().expect("restub ends");
+        let text = format!("restub: the patch is taken back: restub was ended by SIG{signal}\n");
+        assert_eq!((output.status.code(), texts(&output).1), (Some(6), text));
+        assert_eq!(program.ask("?"), "1");
+    }
+}
+
+#[test]
 fn a_window_without_a_crash_is_borne() {
     let (folder, name) = prepared("window");
     let mut program = started(&folder.file(&name), None);

@@ -7,7 +7,7 @@ use restub_loader::Input;
 use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::inject;
-use crate::jit;
+use crate::jit::{self, Jit};
 use crate::plan::{self, EntryChange, Options, Plan, PlanReport, Planner};
 use crate::procfs::Procfs;
 use crate::registry::{EventRecord, PatchRecord, Records, Registry, SlotRecord};
@@ -15,20 +15,23 @@ use crate::report::{EntryState, PatchReport, RevertReport, now};
 use crate::retired::Retired;
 use crate::safety::Watch;
 use crate::state::{self, State};
-use crate::stopped::{Steps, Stopped};
+use crate::steps;
+use crate::stopped::Stopped;
 use crate::threads::Hold;
+use crate::unwind;
 
 /// Takes hold of a process and does something to it, in a thread of its own: tracing ends with the thread that traces,
 /// whatever it leaves behind.
 fn with_hold<R: Send>(
     pid: i32,
     options: &Options,
-    operation: impl FnOnce(&mut Hold<'_>, &mut Steps) -> Result<R> + Send,
+    operation: impl FnOnce(&mut Hold<'_>) -> Result<R> + Send,
 ) -> Result<R> {
     let run = || {
+        steps::kill_at(options.kill_at_step);
         let procfs = state::open(pid)?;
         let mut hold = Hold::take(&procfs)?;
-        operation(&mut hold, &mut Steps::new(options.kill_at_step))
+        operation(&mut hold)
     };
     std::thread::scope(|scope| match scope.spawn(run).join() {
         Ok(result) => result,
@@ -56,7 +59,7 @@ pub fn plan(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PlanRep
 /// # Errors
 /// With the reason; the process is as it was then.
 pub fn patch(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PatchReport> {
-    with_hold(pid, options, |hold, steps| {
+    with_hold(pid, options, |hold| {
         let state = State::read(hold.procfs)?;
         if let Some(plan) = already_applied(&state, inputs, options) {
             return Ok(PatchReport {
@@ -67,8 +70,8 @@ pub fn patch(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PatchR
             });
         }
         let plan = Planner::new(&state, options).plan(inputs)?;
-        prepare(hold, &state, &plan, steps)?;
-        switch(hold, &state, plan, options, steps)
+        prepare(hold, &state, &plan)?;
+        switch(hold, &state, plan, options)
     })
 }
 
@@ -104,52 +107,38 @@ fn already_applied(state: &State<'_>, inputs: &[Input<'_>], options: &Options) -
 }
 
 /// All that can fail: memory is mapped and written, where nothing reaches it yet.
-fn prepare(hold: &mut Hold<'_>, state: &State<'_>, plan: &Plan, steps: &mut Steps) -> Result<()> {
+fn prepare(hold: &mut Hold<'_>, state: &State<'_>, plan: &Plan) -> Result<()> {
     let procfs = state.procfs;
+    if let Some(arena) = &state.arena {
+        tidy(procfs, arena, &state.records.registry)?;
+    }
     if !plan.new_arenas.is_empty() {
         let calls: Vec<_> = plan.new_arenas.iter().flat_map(Arena::calls).collect();
         let scratch = state.arena.map(|arena| arena.detour());
-        inject::make_calls(hold, scratch, &calls, &mut || steps.step())?;
+        inject::make_calls(hold, scratch, &calls)?;
     }
     for arena in &plan.new_arenas {
         procfs.write(arena.start, &arena.header())?;
-        steps.step();
     }
     for (address, bytes) in &plan.writes {
         procfs.write(*address, bytes)?;
-        steps.step();
     }
     let (first, records) = &plan.unwind;
-    for (index, record) in records.iter().enumerate() {
-        let entry = plan.arena.table_entry(first + index as u64);
-        let words = record.bytes();
-        // Without its end the entry matches nothing, whatever part of it is written.
-        procfs.write(entry + 8, &[0; 8])?;
-        procfs.write(entry, &words[..8])?;
-        procfs.write(entry + 16, &words[16..])?;
-        procfs.write(entry + 8, &words[8..16])?;
-    }
-    if !records.is_empty() {
-        steps.step();
-        procfs.write(plan.arena.table(), &plan.applied.unwind_entries.to_le_bytes())?;
-        steps.step();
-    }
-    Ok(())
+    unwind::write(procfs, &plan.arena, *first, records, plan.applied.unwind_entries)
+}
+
+/// Brings what is beside the records in line with them. A patcher that was killed, or whose patch was refused at last,
+/// may have left it otherwise; it is in nobody's way until the memory that it leads to is written anew.
+fn tidy(procfs: &Procfs, arena: &Arena, registry: &Registry) -> Result<()> {
+    unwind::sweep(procfs, arena, registry)?;
+    jit::update(procfs, registry)
 }
 
 /// Records the slots, and switches: in a stop where entries change, else by one write.
-fn switch(
-    hold: &mut Hold<'_>,
-    state: &State<'_>,
-    plan: Plan,
-    options: &Options,
-    steps: &mut Steps,
-) -> Result<PatchReport> {
+fn switch(hold: &mut Hold<'_>, state: &State<'_>, plan: Plan, options: &Options) -> Result<PatchReport> {
     let procfs = state.procfs;
     let prepared = state.records.stage(procfs, &plan.arena, plan.prepared.clone())?;
-    steps.step();
     commit(procfs, &plan.arena, &prepared)?;
-    steps.step();
     let mut registry = plan.applied.clone();
     for (name, hash, functions) in &plan.superseded {
         registry.note(event("revert", name, hash, *functions));
@@ -171,16 +160,15 @@ fn switch(
         before: &plan.entries,
         staged: prepared.stage(procfs, &plan.arena, registry)?,
         after: &plan.restore,
+        events: plan.superseded.len() + 1,
+        jit: plan.applied.jit.as_ref().filter(|jit| !jit.is_linked(procfs)),
     };
-    steps.step();
     if !plan.report.needs_stop {
         commit(procfs, &plan.arena, &change.staged)?;
-        steps.step();
-        jit::update(procfs, &change.staged.registry);
-        steps.step();
+        tidy(procfs, &plan.arena, &change.staged.registry)?;
         return Ok(report);
     }
-    let done = change.in_a_stop(hold, plan.watch, options, steps)?;
+    let done = change.in_a_stop(hold, plan.watch, options)?;
     (report.stop, report.attempts, report.threads) = (Some(done.stop), done.attempts, done.threads);
     Ok(report)
 }
@@ -193,6 +181,10 @@ struct Change<'c> {
     staged: Records,
     /// Entries that become what they were.
     after: &'c [EntryChange],
+    /// How many events the history tells of it: the last ones.
+    events: usize,
+    /// The list of debuggers, if it does not lead to restub's.
+    jit: Option<&'c Jit>,
 }
 
 /// How a stop went.
@@ -206,26 +198,40 @@ struct Done {
 
 impl Change<'_> {
     /// Makes the change while no thread runs, and after that looks what of earlier patches is unused.
-    fn in_a_stop(&self, hold: &mut Hold<'_>, watch: Watch, options: &Options, steps: &mut Steps) -> Result<Done> {
+    fn in_a_stop(&self, hold: &mut Hold<'_>, watch: Watch, options: &Options) -> Result<Done> {
         let procfs = hold.procfs;
         let (arena, staged) = (self.arena, &self.staged);
         let retired = Retired::of(arena, &staged.registry, options.exposed);
         let mut stopped = Stopped::new(hold, watch, retired.ranges())?;
-        let (stop, attempts, threads) = stopped.run(hold, options.timeout, steps, |steps| {
-            write_entries(procfs, self.before, steps)?;
+        let (stop, attempts, threads) = stopped.run(hold, options.timeout, || {
+            write_entries(procfs, self.before)?;
             commit(procfs, arena, staged)?;
-            steps.step();
-            write_entries(procfs, self.after, steps)
+            write_entries(procfs, self.after)?;
+            if let Some(jit) = self.jit {
+                jit.link(procfs);
+            }
+            Ok(())
         })?;
-        jit::update(procfs, &staged.registry);
-        steps.step();
-        retired.settle(procfs, arena, staged, &stopped, steps)?;
+        // It is done, so that nothing from here on is a failure of it; the next operation makes up for what is missed.
+        let _ = self.settle(procfs, &retired, &stopped, stop);
         Ok(Done {
             stop,
             attempts,
             threads,
             lingering: retired.occupied(&staged.registry, &stopped.findings.occupied),
         })
+    }
+
+    /// Records how long the stop took and what it has shown to be unused, while the threads run again.
+    fn settle(&self, procfs: &Procfs, retired: &Retired, stopped: &Stopped, stop: Duration) -> Result<()> {
+        let mut registry = self.staged.registry.clone();
+        for event in registry.history.iter_mut().rev().take(self.events) {
+            event.stop_ns = u64::try_from(stop.as_nanos()).ok();
+        }
+        retired.settle(procfs, &mut registry, stopped);
+        let settled = self.staged.stage(procfs, self.arena, registry)?;
+        commit(procfs, self.arena, &settled)?;
+        tidy(procfs, self.arena, &settled.registry)
     }
 }
 
@@ -252,7 +258,7 @@ fn commit(procfs: &Procfs, arena: &Arena, records: &Records) -> Result<()> {
 
 /// Writes the jumps. Each leads to the displaced instructions until the switch page says otherwise, so that the process
 /// does the same with any number of them.
-fn write_entries(procfs: &Procfs, entries: &[EntryChange], steps: &mut Steps) -> Result<()> {
+fn write_entries(procfs: &Procfs, entries: &[EntryChange]) -> Result<()> {
     for entry in entries {
         let mut now = [0; crate::entry::LONG_BYTES as usize];
         let now = &mut now[..entry.old.len()];
@@ -264,7 +270,6 @@ fn write_entries(procfs: &Procfs, entries: &[EntryChange], steps: &mut Steps) ->
             });
         }
         procfs.write(entry.place, &entry.new)?;
-        steps.step();
     }
     Ok(())
 }
@@ -285,11 +290,13 @@ pub enum Which {
 /// # Errors
 /// With the reason; the process is as it was then.
 pub fn revert(pid: i32, which: &Which, options: &Options) -> Result<RevertReport> {
-    with_hold(pid, options, |hold, steps| {
+    with_hold(pid, options, |hold| {
         let (arena, records) = state::records(hold.procfs, &hold.procfs.maps()?)?;
         let ids = chosen(pid, &records.registry, which)?;
-        match arena.filter(|_| !ids.is_empty()) {
-            Some(arena) => take_back(hold, &arena, &records, &ids, options, steps),
+        // Jumps that a patcher left behind that was killed lead to the originals.
+        let left_behind = || !entries_to_restore(hold.procfs, &records.registry).is_empty();
+        match arena.filter(|_| !ids.is_empty() || left_behind()) {
+            Some(arena) => take_back(hold, &arena, &records, &ids, options),
             None => Ok(RevertReport {
                 pid,
                 patches: Vec::new(),
@@ -341,7 +348,6 @@ fn take_back(
     records: &Records,
     ids: &[u64],
     options: &Options,
-    steps: &mut Steps,
 ) -> Result<RevertReport> {
     let procfs = hold.procfs;
     let mut registry = records.registry.clone();
@@ -355,10 +361,11 @@ fn take_back(
         before: &[],
         staged: records.stage(procfs, arena, registry)?,
         after: &entries,
+        events: superseded.len(),
+        jit: None,
     };
-    steps.step();
     // Who is in the patches when they are switched off will leave them later; that is looked at and blocks nothing.
-    let done = change.in_a_stop(hold, Watch::default(), options, steps)?;
+    let done = change.in_a_stop(hold, Watch::default(), options)?;
     Ok(RevertReport {
         pid: procfs.pid,
         patches: superseded.into_iter().map(|(name, _, _)| name).collect(),

@@ -123,11 +123,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             functions: records(replacements, &linked.functions),
             symbols: Vec::new(),
             depends: linked.depends.iter().copied().collect(),
-            // Memory that is used again has its records in the table already.
-            unwind: linked
-                .again
-                .and_then(|id| self.registry.patch(id))
-                .map_or((unwind.0, unwind.1.len() as u64), |old| old.unwind),
+            unwind: (unwind.0, unwind.1.len() as u64),
             eh_frame: linked.image.eh_frame.unwrap_or_default(),
             gate: gate.code,
             gate_word: gate.word,

@@ -229,9 +229,6 @@ impl<'s, 'a> Planner<'s, 'a> {
     pub(crate) fn unwind(&mut self, linked: &Linked) -> Result<(u64, Vec<unwind::Record>)> {
         self.space = linked.space.clone();
         self.arena.get_or_insert(self.space.arenas[0]);
-        if let Some(again) = linked.again.and_then(|id| self.registry.patch(id)) {
-            return Ok((again.unwind.0, Vec::new()));
-        }
         let Some((address, _)) = linked.image.eh_frame else {
             return Ok((0, Vec::new()));
         };
@@ -246,7 +243,12 @@ impl<'s, 'a> Planner<'s, 'a> {
                 return Ok((0, Vec::new()));
             }
         };
-        let first = self.registry.free_unwind_entries(records.len() as u64);
+        // Memory that is used again has its records in the table, where they were.
+        let again = linked.again.and_then(|id| self.registry.patch(id));
+        let first = again.map_or_else(
+            || self.registry.free_unwind_entries(records.len() as u64),
+            |again| again.unwind.0,
+        );
         if first + records.len() as u64 > TABLE_ENTRIES {
             self.refuse(
                 "unwind",

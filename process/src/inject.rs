@@ -39,31 +39,19 @@ pub(crate) struct Call {
 /// Makes system calls in the target, in order, up to the first that fails.
 ///
 /// `scratch` is executable memory of restub's own in the target, if there is some.
-pub(crate) fn make_calls(
-    hold: &mut Hold<'_>,
-    scratch: Option<u64>,
-    calls: &[Call],
-    step: &mut dyn FnMut(),
-) -> Result<()> {
-    let pid = hold.procfs.pid;
+pub(crate) fn make_calls(hold: &mut Hold<'_>, scratch: Option<u64>, calls: &[Call]) -> Result<()> {
     refuse_seccomp(hold)?;
-    let place = match scratch {
-        Some(address) => address,
-        None => find_room(hold)?,
-    };
+    let place = find_room(hold, scratch)?;
     let tid = stop_some_thread(hold)?;
-    let before = hold.procfs.read_vec(place, DETOUR_BYTES).ok_or(Error::NoProcess(pid))?;
-    step();
-    let result = run(hold, tid, place, calls, step);
+    let result = run(hold, tid, place, calls);
     if let Err(error) = &result
         && !matches!(error, Error::Injected { .. })
     {
         // The thread may still be in the detour, which does no harm where it is.
         return result;
     }
-    // Unused bytes at the end of a page of code, which were zeros.
-    let restored = hold.procfs.write(place, &before);
-    step();
+    // Unused bytes at the end of a page of code, which were zeros before any detour was there.
+    let restored = hold.procfs.write(place, &[0; DETOUR_BYTES]);
     hold.resume_one(tid);
     result.and(restored)
 }
@@ -120,7 +108,7 @@ fn usable(hold: &mut Hold<'_>, tid: i32) -> Result<bool> {
     Ok(false)
 }
 
-fn run(hold: &mut Hold<'_>, tid: i32, place: u64, calls: &[Call], step: &mut dyn FnMut()) -> Result<()> {
+fn run(hold: &mut Hold<'_>, tid: i32, place: u64, calls: &[Call]) -> Result<()> {
     let procfs = hold.procfs;
     let traced = |error: io::Error| system(procfs.pid, "running a system call in it", error);
     let mut attempts = 0;
@@ -129,8 +117,7 @@ fn run(hold: &mut Hold<'_>, tid: i32, place: u64, calls: &[Call], step: &mut dyn
         // Where the thread is now; after a signal that is somewhere else.
         let home = ptrace::registers(tid).map_err(traced)?;
         procfs.write(place, &detour(&home, place)?)?;
-        step();
-        let (done, ended) = run_in_detour(tid, place, &home, &calls[next..], step).map_err(traced)?;
+        let (done, ended) = run_in_detour(tid, place, &home, &calls[next..]).map_err(traced)?;
         for (call, result) in calls[next..].iter().zip(&done) {
             if (-4095..0).contains(result) {
                 return_home(hold, tid, &home, ended).map_err(traced)?;
@@ -142,7 +129,6 @@ fn run(hold: &mut Hold<'_>, tid: i32, place: u64, calls: &[Call], step: &mut dyn
             }
         }
         next += done.len();
-        step();
         return_home(hold, tid, &home, ended).map_err(traced)?;
         attempts += 1;
         if attempts > ATTEMPTS {
@@ -162,13 +148,7 @@ enum Ended {
 }
 
 /// Runs calls, up to the first that fails, and gives their results.
-fn run_in_detour(
-    tid: i32,
-    place: u64,
-    home: &Registers,
-    calls: &[Call],
-    step: &mut dyn FnMut(),
-) -> io::Result<(Vec<i64>, Ended)> {
+fn run_in_detour(tid: i32, place: u64, home: &Registers, calls: &[Call]) -> io::Result<(Vec<i64>, Ended)> {
     let mut done = Vec::with_capacity(calls.len());
     for call in calls {
         let [a, b, c, d, e, f] = call.arguments;
@@ -185,11 +165,9 @@ fn run_in_detour(
             ..*home
         };
         ptrace::set_registers(tid, &registers)?;
-        step();
         // The start of the call, then its end.
         for at_end in [false, true] {
             ptrace::resume_to_system_call(tid)?;
-            step();
             let Some(report) = wait_for(tid, CALL_LIMIT)? else {
                 return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
             };
@@ -202,7 +180,6 @@ fn run_in_detour(
             debug_assert!(!at_end, "a system call that has begun ends with a stop");
             return Ok((done, Ended::Elsewhere(signal)));
         }
-        step();
         let result = ptrace::registers(tid)?.rax.cast_signed();
         done.push(result);
         if (-4095..0).contains(&result) {
@@ -315,8 +292,8 @@ fn detour(home: &Registers, place: u64) -> Result<Vec<u8>> {
     })
 }
 
-/// Room for a detour: zeros at the end of the last page of a mapping of code, where no instruction is.
-fn find_room(hold: &mut Hold<'_>) -> Result<u64> {
+/// Room for a detour: `scratch`, or zeros at the end of the last page of a mapping of code, where no instruction is.
+fn find_room(hold: &mut Hold<'_>, scratch: Option<u64>) -> Result<u64> {
     // Twice the room, so that the zeros are not the end of the last instruction.
     const FREE_BYTES: usize = 2 * DETOUR_BYTES;
     let procfs = hold.procfs;
@@ -326,6 +303,15 @@ fn find_room(hold: &mut Hold<'_>) -> Result<u64> {
         mapping.is_executable() && mapping.is_readable() && !mapping.is_writable() && from_file
     };
     let mut left_behind = Vec::new();
+    if let Some(place) = scratch {
+        let bytes = procfs
+            .read_vec(place, DETOUR_BYTES)
+            .ok_or(Error::NoProcess(procfs.pid))?;
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(place);
+        }
+        left_behind.push(place);
+    }
     for mapping in maps.iter().filter(is_code) {
         let start = mapping.end.saturating_sub(FREE_BYTES as u64);
         let Some(tail) = procfs.read_vec(start, FREE_BYTES) else {

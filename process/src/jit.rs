@@ -4,14 +4,18 @@
 //! ("JIT Compilation Interface" in its manual). A program that compiles code at run time has one; in any other there is
 //! no file to put it in, and [`symbol_files`](crate::symbol_files()) writes files for gdb's `add-symbol-file` instead.
 //!
-//! The list is also the target's, which may be adding to it at the moment, under a lock of its own. So the entries stay
-//! in memory for good, whoever may point to them, and a lost race leaves gdb without the names and nothing else. Nothing
-//! depends on the list, so it is brought up to date after everything else is done.
+//! The list is also the target's, which adds to it and takes from it under a lock of its own, and frees what it takes out.
+//! So restub changes it in one place, once, while no thread runs: an **anchor** goes to its end. All that follows the
+//! anchor is restub's, and is changed while the target runs. Programs add at the start; one that is just doing so, or is
+//! just taking out the last of its entries, drops the anchor, and with it the names that gdb would know. The next stop
+//! puts it there again. The list is whole after every single write, and entries and anchor stay in memory for good.
+
+use std::ops::Range;
 
 use restub_loader::Image;
 use serde::{Deserialize, Serialize};
 
-use crate::arena::Region;
+use crate::arena::{Arena, Region};
 use crate::error::Result;
 use crate::image::Linked;
 use crate::module::{Kind, Module};
@@ -19,21 +23,26 @@ use crate::plan::Planner;
 use crate::procfs::Procfs;
 use crate::registry::Registry;
 
-/// Patches that gdb can know at a time.
+/// The anchor, and patches that gdb can know at a time.
 const ENTRIES: u64 = 64;
 /// `struct jit_code_entry`: next, previous, address and size of the file.
 const ENTRY_BYTES: u64 = 32;
 /// Where the descriptor has the first entry: behind a version, a number and a pointer.
 const FIRST_OFFSET: u64 = 16;
+/// Where an entry has the one before it; the next one comes first.
+const PREVIOUS_OFFSET: u64 = 8;
 /// The most that a file with lines and types may take; a larger one has functions only.
 const LARGEST_BYTES: usize = 1 << 20;
-const LONGEST_LIST: usize = 1 << 16;
+/// Threads stand while the end of the list is looked for.
+const LONGEST_LIST: usize = 1000;
 
 /// The list of the target, and the memory of restub's entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Jit {
+    /// The descriptor's address; 0 if the module that has it is not there any more.
     descriptor: u64,
-    entries: u64,
+    /// The address of the anchor, which the other entries follow.
+    anchor: u64,
 }
 
 /// A patch's entry and file.
@@ -51,26 +60,24 @@ impl Planner<'_, '_> {
     }
 
     fn try_jit_file(&mut self, modules: &[Module], linked: &Linked) -> Option<JitFile> {
+        let descriptor = descriptor(self.state.procfs, modules);
+        if let Some(jit) = &mut self.registry.jit {
+            jit.descriptor = descriptor.unwrap_or(0);
+        }
+        let Some(descriptor) = descriptor else {
+            let note = "gdb does not know the patch by itself, since the program has no __jit_debug_descriptor; status \
+                        --symbols writes a file for its add-symbol-file";
+            self.notes.push(note.into());
+            return None;
+        };
         let arena = *self.arena.get_or_insert(self.space.arenas[0]);
         let jit = match self.registry.jit.clone() {
             Some(jit) => jit,
-            None => {
-                let Some(descriptor) = descriptor(self.state.procfs, modules) else {
-                    let note = "gdb does not know the patch by itself, since the program has no __jit_debug_descriptor; status \
-                                --symbols writes a file for its add-symbol-file";
-                    self.notes.push(note.into());
-                    return None;
-                };
-                let bytes = ENTRIES * ENTRY_BYTES;
-                let entries = self.space.find_free(&arena, Region::Data, bytes, ENTRY_BYTES)?;
-                self.space.take(entries..entries + bytes);
-                self.registry.add_own([(0, 0), (0, 0), (entries, bytes), (0, 0)]);
-                self.registry.jit.insert(Jit { descriptor, entries }).clone()
-            }
+            None => self.anchor(&arena, descriptor)?,
         };
         let taken = |entry: u64| self.registry.patches.iter().any(|patch| patch.jit.entry == entry);
-        let entry = (0..ENTRIES)
-            .map(|index| jit.entries + index * ENTRY_BYTES)
+        let entry = (1..ENTRIES)
+            .map(|index| jit.anchor + index * ENTRY_BYTES)
             .find(|entry| !taken(*entry))?;
         let contents = linked.segments.map(|(address, _)| linked.contents(address));
         let file = restub_loader::elf_image(&linked.image, contents).ok()?;
@@ -96,6 +103,24 @@ impl Planner<'_, '_> {
             file: (address, bytes),
         })
     }
+
+    /// The anchor, with a file that says nothing, and room for the other entries.
+    fn anchor(&mut self, arena: &Arena, descriptor: u64) -> Option<Jit> {
+        let file = restub_loader::elf_image(&Image::default(), [&[]; 4]).ok()?;
+        let bytes = ENTRIES * ENTRY_BYTES + file.len() as u64;
+        let anchor = self.space.find_free(arena, Region::Data, bytes, ENTRY_BYTES)?;
+        self.space.take(anchor..anchor + bytes);
+        self.registry.add_own([(0, 0), (0, 0), (anchor, bytes), (0, 0)]);
+        let file_at = anchor + ENTRIES * ENTRY_BYTES;
+        self.writes
+            .push((anchor, entry_bytes([0, 0, file_at, file.len() as u64])));
+        self.writes.push((file_at, file));
+        Some(self.registry.jit.insert(Jit { descriptor, anchor }).clone())
+    }
+}
+
+fn entry_bytes(words: [u64; 4]) -> Vec<u8> {
+    words.map(u64::to_le_bytes).concat()
 }
 
 /// The descriptor, in whatever module gdb finds it.
@@ -110,56 +135,73 @@ fn descriptor(procfs: &Procfs, modules: &[Module]) -> Option<u64> {
     registers.then_some(symbol.address)
 }
 
-/// Puts the entries of all patches that are applied into the list, and takes out those of all others. The process is
-/// patched by then, so that it is no failure if gdb is not told.
-pub(crate) fn update(procfs: &Procfs, registry: &Registry) {
-    let Some(jit) = &registry.jit else { return };
-    for patch in registry.patches.iter().filter(|patch| patch.jit.entry != 0) {
-        let place = link_to(procfs, jit, patch.jit.entry);
-        let _ = match (place, patch.live) {
-            (None, true) => insert(procfs, jit, patch.jit),
-            (Some(place), false) => remove(procfs, jit, place, patch.jit.entry),
-            _ => Ok(()),
+impl Jit {
+    /// Whether the target's list leads to the anchor.
+    pub(crate) fn is_linked(&self, procfs: &Procfs) -> bool {
+        self.end_of_list(procfs).is_none_or(|end| end == self.anchor)
+    }
+
+    /// Puts the anchor at the end of the target's list. No thread may run: an entry that is reached is one that nobody
+    /// has freed. The process is patched by then, so that it is no failure if gdb is not told.
+    pub(crate) fn link(&self, procfs: &Procfs) {
+        let Some(place) = self.end_of_list(procfs).filter(|end| *end != self.anchor) else {
+            return;
         };
-    }
-}
-
-/// Where the list has the address of an entry, if it has it.
-fn link_to(procfs: &Procfs, jit: &Jit, entry: u64) -> Option<u64> {
-    let mut place = jit.descriptor + FIRST_OFFSET;
-    for _ in 0..LONGEST_LIST {
-        match procfs.read_word(place)? {
-            0 => return None,
-            next if next == entry => return Some(place),
-            next => place = next,
-        }
-    }
-    None
-}
-
-fn insert(procfs: &Procfs, jit: &Jit, file: JitFile) -> Result<()> {
-    let first = jit.descriptor + FIRST_OFFSET;
-    let next = procfs.read_word(first).unwrap_or(0);
-    let words = [next, 0, file.file.0, file.file.1];
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    procfs.write(file.entry, &bytes)?;
-    if next != 0 {
-        procfs.write(next + 8, &file.entry.to_le_bytes())?;
-    }
-    procfs.write(first, &file.entry.to_le_bytes())
-}
-
-fn remove(procfs: &Procfs, jit: &Jit, place: u64, entry: u64) -> Result<()> {
-    let next = procfs.read_word(entry).unwrap_or(0);
-    procfs.write(place, &next.to_le_bytes())?;
-    if next != 0 {
-        // The first entry has none before it.
-        let before = if place == jit.descriptor + FIRST_OFFSET {
+        let before = if place == self.descriptor + FIRST_OFFSET {
             0
         } else {
             place
         };
-        procfs.write(next + 8, &before.to_le_bytes())?;
+        let _ = procfs
+            .write(self.anchor + PREVIOUS_OFFSET, &before.to_le_bytes())
+            .and_then(|()| procfs.write(place, &self.anchor.to_le_bytes()));
+    }
+
+    /// Where the target's list ends: the word that holds 0, or the anchor. `None` if it is too long, or no list.
+    fn end_of_list(&self, procfs: &Procfs) -> Option<u64> {
+        if self.descriptor == 0 {
+            return None;
+        }
+        let mut place = self.descriptor + FIRST_OFFSET;
+        for _ in 0..LONGEST_LIST {
+            match procfs.read_word(place)? {
+                0 => return Some(place),
+                next if next == self.anchor => return Some(next),
+                // A word on two pages is not written at once.
+                next if !next.is_multiple_of(8) => return None,
+                next => place = next,
+            }
+        }
+        None
+    }
+
+    fn entries(&self) -> Range<u64> {
+        self.anchor..self.anchor + ENTRIES * ENTRY_BYTES
+    }
+}
+
+/// Puts the entries of all patches that are applied behind the anchor, and takes out all others. What the list does not
+/// lead to any more may be written anew.
+pub(crate) fn update(procfs: &Procfs, registry: &Registry) -> Result<()> {
+    let Some(jit) = &registry.jit else { return Ok(()) };
+    let files = registry.live().map(|patch| patch.jit);
+    let mut missing: Vec<JitFile> = files.filter(|file| file.entry != 0).collect();
+    let mut place = jit.anchor;
+    for _ in 0..ENTRIES {
+        let next = procfs.read_word(place).filter(|next| jit.entries().contains(next));
+        let Some(next) = next else { break };
+        if let Some(known) = missing.iter().position(|file| file.entry == next) {
+            missing.remove(known);
+            place = next;
+        } else {
+            let after = procfs.read_word(next).unwrap_or(0);
+            procfs.write(place, &after.to_le_bytes())?;
+        }
+    }
+    for JitFile { entry, file } in missing {
+        let first = procfs.read_word(jit.anchor).unwrap_or(0);
+        procfs.write(entry, &entry_bytes([first, jit.anchor, file.0, file.1]))?;
+        procfs.write(jit.anchor, &entry.to_le_bytes())?;
     }
     Ok(())
 }

@@ -97,6 +97,7 @@ mod retarget;
 mod retired;
 mod safety;
 mod state;
+mod steps;
 mod stopped;
 mod symbol_file;
 mod threads;

@@ -7,7 +7,10 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
+use restub_loader::PAGE_BYTES;
+
 use crate::error::{Error, Result};
+use crate::steps;
 
 /// One mapping of `/proc/PID/maps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +182,21 @@ impl Procfs {
     ///
     /// The kernel copies page by page: bytes on one page are written all or not at all, also when the caller is killed.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        let written = self.memory.write_all_at(bytes, address);
+        let mut written = Ok(());
+        // Where steps are counted, what the kernel does in several is several.
+        let first = if steps::matter() {
+            bytes.len().min((PAGE_BYTES - address % PAGE_BYTES) as usize)
+        } else {
+            bytes.len()
+        };
+        let mut at = address;
+        for part in [&bytes[..first], &bytes[first..]] {
+            if !part.is_empty() {
+                written = written.and_then(|()| self.memory.write_all_at(part, at));
+                steps::step();
+            }
+            at += first as u64;
+        }
         written.map_err(|source| match source.raw_os_error() {
             Some(libc::EIO | libc::ESRCH | libc::EFAULT) if state(self.pid, self.pid).is_none() => {
                 Error::NoProcess(self.pid)

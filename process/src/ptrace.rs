@@ -4,6 +4,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use crate::steps;
+
 /// Not in libc: the request that stops a thread with `PTRACE_EVENT_STOP`.
 const PTRACE_EVENT_STOP: i32 = 128;
 /// Stops at system calls are told apart from signals by this bit.
@@ -29,6 +31,9 @@ fn request(request: libc::c_uint, tid: i32, address: usize, data: usize) -> io::
     let result = unsafe { libc::ptrace(request, tid, address, data) };
     if result == -1 {
         return Err(io::Error::last_os_error());
+    }
+    if request != libc::PTRACE_GETREGS {
+        steps::step();
     }
     Ok(result)
 }

@@ -129,7 +129,7 @@ pub struct Event {
     pub hash: String,
     /// How many functions it replaces.
     pub functions: usize,
-    /// How long threads stood.
+    /// How long threads stood for it; `None` if none did, or if the patcher was killed before it said so.
     pub stop: Option<Duration>,
     /// The user who did it.
     pub user: u32,

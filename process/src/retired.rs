@@ -17,10 +17,9 @@
 use std::ops::Range;
 
 use crate::arena::Arena;
-use crate::error::Result;
 use crate::procfs::{Mapping, Procfs, word};
-use crate::registry::{PatchRecord, Records, Registry};
-use crate::stopped::{Steps, Stopped};
+use crate::registry::{PatchRecord, Registry};
+use crate::stopped::Stopped;
 use crate::threads::StoppedThread;
 
 /// What becomes of the memory of reverted patches whose addresses the program may have stored.
@@ -83,18 +82,10 @@ impl Retired {
             .collect()
     }
 
-    /// After the stop: records what no thread was in, and frees what nothing else has an address of. What was found is in
-    /// the order of the ranges.
-    pub(crate) fn settle(
-        &self,
-        procfs: &Procfs,
-        arena: &Arena,
-        records: &Records,
-        stopped: &Stopped,
-        steps: &mut Steps,
-    ) -> Result<()> {
+    /// After the stop: takes what no thread was in, and what nothing else has an address of, from the records. What was
+    /// found is in the order of the ranges.
+    pub(crate) fn settle(&self, procfs: &Procfs, registry: &mut Registry, stopped: &Stopped) {
         let occupied = &stopped.findings.occupied;
-        let mut registry = records.registry.clone();
         let mut unused = Vec::new();
         for (candidate, _) in self.with(occupied).filter(|(_, occupied)| !occupied) {
             if let Some(patch) = registry.patches.iter_mut().find(|patch| patch.id == candidate.id) {
@@ -114,28 +105,13 @@ impl Retired {
             }
         }
         if unused.len() >= BATCH || unused.iter().map(PatchRecord::bytes).sum::<u64>() >= BATCH_BYTES {
-            let found = Search::new(procfs, &registry, stopped).find(&unused);
+            let found = Search::new(procfs, registry, stopped).find(&unused);
             let mut found = found.iter();
             unused.retain(|_| found.next() == Some(&false));
             registry
                 .patches
                 .retain(|patch| unused.iter().all(|free| free.id != patch.id));
-            // The unwinder forgets them before their memory can be anything else.
-            for entry in unused
-                .iter()
-                .flat_map(|patch| patch.unwind.0..patch.unwind.0 + patch.unwind.1)
-            {
-                procfs.write(arena.table_entry(entry) + 8, &[0; 8])?;
-            }
         }
-        if registry == records.registry {
-            return Ok(());
-        }
-        let settled = records.stage(procfs, arena, registry)?;
-        steps.step();
-        procfs.write(arena.switch_page(), &settled.page)?;
-        steps.step();
-        Ok(())
     }
 
     /// The patches, each with whether a thread is in it.

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::ptrace;
 use crate::safety::{Findings, Scanner, Watch};
 use crate::threads::{Hold, StoppedThread};
 
@@ -16,25 +15,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that may be started between the list of them and the stop, without an allocation.
 const SLACK: usize = 256;
-
-/// Counts what was done, and for tests ends this process at one of the steps.
-pub(crate) struct Steps {
-    count: u64,
-    kill_at: Option<u64>,
-}
-
-impl Steps {
-    pub(crate) fn new(kill_at: Option<u64>) -> Self {
-        Steps { count: 0, kill_at }
-    }
-
-    pub(crate) fn step(&mut self) {
-        self.count += 1;
-        if self.kill_at == Some(self.count) {
-            ptrace::die();
-        }
-    }
-}
 
 /// Stops all threads, makes sure that none is in the way, and does something, in as many attempts as time allows.
 pub(crate) struct Stopped {
@@ -62,8 +42,7 @@ impl Stopped {
         &mut self,
         hold: &mut Hold<'_>,
         timeout: Duration,
-        steps: &mut Steps,
-        mut action: impl FnMut(&mut Steps) -> Result<()>,
+        mut action: impl FnMut() -> Result<()>,
     ) -> Result<(Duration, u32, usize)> {
         let procfs = hold.procfs;
         let begin = Instant::now();
@@ -78,7 +57,6 @@ impl Stopped {
                 }
                 Err(error) => return Err(error),
             };
-            steps.step();
             stop.threads(&mut self.threads)?;
             let (watch, observed) = (&self.watch, &self.observed);
             self.scanner
@@ -86,11 +64,9 @@ impl Stopped {
             if self.findings.blockers.is_empty() {
                 for (tid, registers) in &self.findings.moved {
                     stop.set_registers(*tid, registers)?;
-                    steps.step();
                 }
-                action(steps)?;
+                action()?;
                 let time = stop.end();
-                steps.step();
                 return Ok((time, attempt, self.threads.len()));
             }
             drop(stop);

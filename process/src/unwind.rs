@@ -9,11 +9,19 @@ use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection as _};
 use restub_asm::reg::{RAX, RCX, RDI, RSI};
 use restub_asm::{Builder, Instructions as _, Mem};
 
+use crate::arena::{Arena, TABLE_ENTRIES};
 use crate::entry::long_jump;
+use crate::error::Result;
 use crate::module::{Kind, Module, Symbol};
+use crate::procfs::{Procfs, word};
+use crate::registry::Registry;
 
 /// The function that is redirected.
 pub(crate) const FINDER: &str = "_Unwind_Find_FDE";
+
+const ENTRY_BYTES: usize = 32;
+/// Where an entry has the end of the function.
+const END_OFFSET: u64 = 8;
 
 /// Where one function's unwind record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +33,8 @@ pub(crate) struct Record {
 
 impl Record {
     /// As it stands in the table, in the order in which it has to be written: an entry without an end matches nothing.
-    pub(crate) fn bytes(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
+    pub(crate) fn bytes(&self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
         for (at, word) in [self.start, self.end, self.record, 0].iter().enumerate() {
             bytes[at * 8..at * 8 + 8].copy_from_slice(&word.to_le_bytes());
         }
@@ -35,7 +43,7 @@ impl Record {
 }
 
 /// The records of an unwind table that is linked for `address`.
-pub(crate) fn records(table: &[u8], address: u64, code: u64) -> Result<Vec<Record>, gimli::Error> {
+pub(crate) fn records(table: &[u8], address: u64, code: u64) -> std::result::Result<Vec<Record>, gimli::Error> {
     let bases = BaseAddresses::default().set_eh_frame(address).set_text(code);
     let frames = EhFrame::new(table, LittleEndian);
     let mut entries = frames.entries(&bases);
@@ -54,6 +62,44 @@ pub(crate) fn records(table: &[u8], address: u64, code: u64) -> Result<Vec<Recor
     Ok(records)
 }
 
+/// Writes entries of the table that are not there yet, and how many there are.
+pub(crate) fn write(procfs: &Procfs, arena: &Arena, first: u64, records: &[Record], count: u64) -> Result<()> {
+    for (index, record) in records.iter().enumerate() {
+        let entry = arena.table_entry(first + index as u64);
+        let words = record.bytes();
+        if procfs.read_vec(entry, words.len()).as_deref() == Some(&words) {
+            continue;
+        }
+        // Without its end the entry matches nothing, whatever part of it is written.
+        procfs.write(entry + END_OFFSET, &[0; 8])?;
+        procfs.write(entry, &words[..8])?;
+        procfs.write(entry + 16, &words[16..])?;
+        procfs.write(entry + END_OFFSET, &words[8..16])?;
+    }
+    if procfs.read_word(arena.table()) != Some(count) {
+        procfs.write(arena.table(), &count.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// Has the unwinder forget all functions that are no patch's, as those of patches that have been freed, or were never
+/// applied because the patcher was killed: their memory may be anything else from then on.
+pub(crate) fn sweep(procfs: &Procfs, arena: &Arena, registry: &Registry) -> Result<()> {
+    let count = procfs.read_word(arena.table()).unwrap_or(0).min(TABLE_ENTRIES);
+    let entries = procfs.read_vec(arena.table_entry(0), count as usize * ENTRY_BYTES);
+    let is_owned = |index: u64| {
+        let mut owners = registry.patches.iter().map(|patch| patch.unwind);
+        owners.any(|(first, taken)| (first..first.saturating_add(taken)).contains(&index))
+    };
+    for (index, entry) in entries.unwrap_or_default().chunks_exact(ENTRY_BYTES).enumerate() {
+        let index = index as u64;
+        if word(&entry[END_OFFSET as usize..]) != 0 && !is_owned(index) {
+            procfs.write(arena.table_entry(index) + END_OFFSET, &[0; 8])?;
+        }
+    }
+    Ok(())
+}
+
 /// The unwinder's function, in a library of the target or linked into it.
 pub(crate) fn finder(modules: &[Module]) -> Option<(&Module, &Symbol)> {
     modules.iter().find_map(|module| {
@@ -66,7 +112,7 @@ pub(crate) fn finder(modules: &[Module]) -> Option<(&Module, &Symbol)> {
 /// `unwind-dw2-fde.h`: it returns the record, and fills in where text and data start, which is of no meaning here, and
 /// where the function does.
 pub(crate) fn finder_code(table: u64, original: u64) -> Vec<u8> {
-    let build = || -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let build = || -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
         let mut code = Builder::new();
         let (miss, next) = (code.label(), code.label());
         code.endbr64()?;

@@ -11,6 +11,7 @@ use restub_process::{Error, Options, PatchReport, RevertReport, Which};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::interrupt;
 use super::targets::{TargetArguments, executable};
 use super::trial::{TrialArguments, Verdict};
 use super::{UNDONE, code_of, patch_json, patch_text, revert_json, revert_text};
@@ -85,7 +86,7 @@ impl Outcome {
 
 /// Patches one process, on trial if that is asked for.
 pub(super) fn patch_one(pid: i32, inputs: &[Input<'_>], options: &Options, trial: &TrialArguments) -> Outcome {
-    let logs = trial.logs(pid);
+    let logs = trial.begin(pid);
     let report = match restub_process::patch(pid, inputs, options) {
         Ok(report) if report.plan.already_applied.is_some() => return Outcome::Already(report),
         Ok(report) => report,
@@ -94,13 +95,17 @@ pub(super) fn patch_one(pid: i32, inputs: &[Input<'_>], options: &Options, trial
     match trial.judge(&report, logs) {
         None => Outcome::Patched(report),
         Some(Verdict { reason, alive: false }) => Outcome::Ended(report, reason),
-        Some(Verdict { reason, alive: true }) => take_back(report, reason),
+        Some(Verdict { reason, alive: true }) => take_back(report, reason, options.kill_at_step),
     }
 }
 
-fn take_back(report: PatchReport, reason: String) -> Outcome {
+fn take_back(report: PatchReport, reason: String, kill_at_step: Option<u64>) -> Outcome {
     let which = Which::Name(report.plan.name.clone());
-    match restub_process::revert(report.plan.pid, &which, &Options::default()) {
+    let options = Options {
+        kill_at_step,
+        ..Options::default()
+    };
+    match restub_process::revert(report.plan.pid, &which, &options) {
         Ok(_) => Outcome::Undone(report, reason),
         Err(Error::NoProcess(_)) => Outcome::Ended(report, reason),
         Err(error) => Outcome::Failed(error),
@@ -121,9 +126,13 @@ impl Several<'_> {
     pub(super) fn patch(&self, mut pids: Vec<i32>) -> anyhow::Result<ExitCode> {
         let mut done: Vec<(i32, String, Outcome)> = Vec::new();
         let mut ends = false;
+        if self.all_or_none {
+            interrupt::catch();
+        }
         while !pids.is_empty() {
             for pid in pids {
                 let name = executable(pid);
+                ends |= interrupt::received().is_some();
                 let outcome = if ends {
                     Outcome::NotTried
                 } else {
@@ -167,7 +176,7 @@ impl Several<'_> {
 
 fn undo(outcome: Outcome) -> Outcome {
     match outcome {
-        Outcome::Patched(report) => take_back(report, "another process could not be patched".into()),
+        Outcome::Patched(report) => take_back(report, "another process could not be patched".into(), None),
         other => other,
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use restub_process::PatchReport;
 
+use super::interrupt;
 use super::targets::{executable, is_alive};
 
 /// When a patch is taken back again.
@@ -65,8 +66,11 @@ pub(crate) struct Verdict {
 pub(crate) struct Logs(Vec<(PathBuf, File, String)>);
 
 impl TrialArguments {
-    /// Remembers where logs end, before the patch is applied.
-    pub(crate) fn logs(&self, pid: i32) -> Logs {
+    /// Begins a trial before the patch is applied: remembers where logs end.
+    pub(crate) fn begin(&self, pid: i32) -> Logs {
+        if self.probation.is_some() || self.verify.is_some() {
+            interrupt::catch();
+        }
         if self.probation.is_none() {
             return Logs(Vec::new());
         }
@@ -97,7 +101,7 @@ impl TrialArguments {
             if let Some(verdict) = ended(pid) {
                 return Some(verdict);
             }
-            if let Some(reason) = logs.crash() {
+            if let Some(reason) = logs.crash().or_else(interrupted) {
                 return Some(Verdict { reason, alive: true });
             }
             if begin.elapsed() >= window {
@@ -123,6 +127,7 @@ impl TrialArguments {
         let limit = Duration::try_from_secs_f64(self.verify_timeout).unwrap_or_default();
         let reason = match run(&mut command, limit) {
             Ok(Some(status)) if status.success() => return ended(plan.pid),
+            Ok(_) if interrupted().is_some() => interrupted().unwrap_or_default(),
             Ok(Some(status)) => format!("{text}: {status}"),
             Ok(None) => format!("{text}: not done within {limit:?}"),
             Err(error) => format!("{text}: {error}"),
@@ -138,7 +143,12 @@ fn ended(pid: i32) -> Option<Verdict> {
     })
 }
 
-/// Runs a command that is the first of its process group. `None` if it took too long.
+/// That restub is asked to end before the trial does.
+fn interrupted() -> Option<String> {
+    interrupt::received().map(|signal| format!("restub was ended by {signal}"))
+}
+
+/// Runs a command that is the first of its process group. `None` if it took too long, or restub is asked to end.
 fn run(command: &mut Command, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
     let mut child = command.spawn()?;
     let begin = Instant::now();
@@ -146,7 +156,7 @@ fn run(command: &mut Command, limit: Duration) -> std::io::Result<Option<ExitSta
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if begin.elapsed() > limit {
+        if begin.elapsed() > limit || interrupted().is_some() {
             if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
                 // It fails if the group has ended just now.
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
