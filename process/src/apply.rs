@@ -1,6 +1,8 @@
 //! Carrying out a plan, and taking patches back.
 
-use std::time::Duration;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use restub_loader::Input;
 
@@ -20,6 +22,11 @@ use crate::stopped::Stopped;
 use crate::threads::Hold;
 use crate::unwind;
 
+/// Between looks at a thread that is about to be gone.
+const END_PAUSE: Duration = Duration::from_micros(50);
+/// For a machine on which threads do not get to run, and a number that another thread has got meanwhile.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
 /// Takes hold of a process and does something to it, in a thread of its own: tracing ends with the thread that traces,
 /// whatever it leaves behind.
 fn with_hold<R: Send>(
@@ -27,16 +34,28 @@ fn with_hold<R: Send>(
     options: &Options,
     operation: impl FnOnce(&mut Hold<'_>) -> Result<R> + Send,
 ) -> Result<R> {
+    let tracer = OnceLock::new();
     let run = || {
+        let _ = tracer.set(std::fs::read_link("/proc/thread-self"));
         steps::kill_at(options.kill_at_step);
         let procfs = state::open(pid)?;
         let mut hold = Hold::take(&procfs)?;
         operation(&mut hold)
     };
-    std::thread::scope(|scope| match scope.spawn(run).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
+    let result = std::thread::scope(|scope| scope.spawn(run).join());
+    if let Some(Ok(tracer)) = tracer.get() {
+        wait_for_end(&Path::new("/proc").join(tracer));
+    }
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Waits until nothing is left of a thread of this process. One that has been joined may still be on its way out, and
+/// only there does it let go what it traced: whoever traces next would be refused.
+fn wait_for_end(task: &Path) {
+    let begin = Instant::now();
+    while task.exists() && begin.elapsed() < END_LIMIT {
+        std::thread::sleep(END_PAUSE);
+    }
 }
 
 /// Says what [`patch`] would do. Nothing is stopped and nothing is written.

@@ -298,3 +298,17 @@ fn callers_that_keep_values_in_registers_are_not_forgotten() {
     patch(program.pid(), &both, &options).expect("the patch");
     assert_eq!(program.ask("").split(' ').next(), Some("32001"));
 }
+
+#[test]
+fn operations_may_follow_one_another_at_once() {
+    let folder = Folder::new();
+    let program = started(&folder);
+    let patch_of = object(&folder, "leaf.c", "int leaf(void) { return 2; }");
+    let options = Options::default();
+    patch(program.pid(), &patch_of, &options).expect("the patch");
+    for _ in 0..1000 {
+        // Takes hold of the process, and lets it go without having stopped it.
+        let report = patch(program.pid(), &patch_of, &options).expect("nothing traces the process any more");
+        assert!(report.plan.already_applied);
+    }
+}
