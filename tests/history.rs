@@ -17,3 +17,15 @@ fn sessions_are_what_a_model_of_them_says() {
         model::check_history(&entropy(seed));
     }
 }
+
+#[test]
+fn seeds_of_the_fuzz_target_are_what_the_model_says() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/session_history");
+    let mut count = 0;
+    for seed in std::fs::read_dir(folder).expect("seeds") {
+        let seed = seed.expect("an entry").path();
+        model::check_history(&std::fs::read(&seed).expect("a seed"));
+        count += 1;
+    }
+    assert!(count >= 8, "{count} seeds");
+}

@@ -155,6 +155,27 @@ fn a_backtrace_goes_through_loaded_frames_to_the_host() {
 }
 
 #[test]
+fn throwing_is_possible_wherever_memory_is_free() {
+    // libgcc does not see a function at a multiple of 4 GiB. An arena as close below this variable as it can be would
+    // begin at one.
+    const MULTIPLE: u64 = 0x2100 << 32;
+    const ARENA_BYTES: u64 = 256 << 20;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let address = std::ptr::with_exposed_provenance_mut((MULTIPLE + ARENA_BYTES) as usize);
+    // SAFETY: only an address that nothing uses is taken.
+    let variable = unsafe { libc::mmap(address, 4096, libc::PROT_READ, flags, -1, 0) };
+    assert_eq!(variable, address);
+    let session = session();
+    session.define("variable", variable as u64);
+    let source = "extern \"C\" int thrown() { int n; asm(\"mov variable(%%rip), %0\" : \"=r\"(n)); \
+                  try { throw n + 41; } catch (int i) { return i + 1; } }";
+    load(&session, &[compile("wherever.cc", source, &["-fPIC", "-O1"])]);
+    let function = session.symbol("thrown").expect("it was loaded").address;
+    assert!(function.abs_diff(MULTIPLE) <= ARENA_BYTES, "{function:#x}");
+    assert_eq!(call(&session, "thrown"), 42);
+}
+
+#[test]
 fn throwing_is_possible_in_modules_that_fill_the_holes_others_left() {
     // libgcc before 13 takes registered tables for ones whose ranges of code do not overlap.
     const MODULES: usize = 600;

@@ -54,26 +54,6 @@ pub(crate) fn number(reg: Option<Reg>) -> u8 {
     reg.map_or(0, |reg| reg.num)
 }
 
-/// Whether this is an address as most are: of low 64-bit registers, with nothing that needs a prefix, a width that is
-/// asked for, or a place to be filled in.
-#[inline(always)]
-pub(crate) fn is_simple(mem: &Mem) -> bool {
-    let Some(Reg {
-        class: RegClass::R64,
-        num,
-    }) = mem.base
-    else {
-        return false;
-    };
-    let plain = mem.segment | mem.broadcast | mem.disp_size as u8 == 0 && !mem.symbolic.is_some();
-    match mem.index {
-        None => plain && num < 16,
-        Some(index) => {
-            plain && index.class == RegClass::R64 && index.num != 4 && (num | index.num) < 16 && has_scale(mem)
-        }
-    }
-}
-
 /// Whether general registers, a scale and a segment form an address that can be encoded.
 #[inline(always)]
 pub(crate) fn is_general(mem: &Mem) -> bool {
@@ -130,12 +110,11 @@ impl Address {
     };
 }
 
-/// The address of a memory operand, next to these low bits in ModRM.reg. `SIMPLE`: [`is_simple`].
+/// The address of a memory operand, next to these low bits in ModRM.reg.
 #[inline(always)]
-pub(crate) fn address<const SIMPLE: bool>(form: &Form, mem: &Mem, reg: u8, narrow: bool) -> Result<Address, Fault> {
+pub(crate) fn address(form: &Form, mem: &Mem, reg: u8, narrow: bool) -> Result<Address, Fault> {
     let (index, index_number) = match mem.index {
         Some(index) => match index.class {
-            _ if SIMPLE => (index.num & 7, index.num),
             RegClass::R32 | RegClass::R64 if index.num == 4 => return Err(Fault::BadIndex(index)),
             RegClass::NoIndex => (4, 0),
             _ => (index.num & 7, index.num),
@@ -149,13 +128,13 @@ pub(crate) fn address<const SIMPLE: bool>(form: &Form, mem: &Mem, reg: u8, narro
         let head = modrm(0, 4) | sib(5);
         return displacement32(mem, head, 2, absolute(narrow), (0, index_number));
     };
-    if !SIMPLE && base.class == RegClass::Rip {
+    if base.class == RegClass::Rip {
         return displacement32(mem, modrm(0, 5), 1, FixupKind::Relative, (0, 0));
     }
     let low = base.num & 7;
     let numbers = (base.num, index_number);
-    let (mode, disp) = displacement_mode::<SIMPLE>(form, mem, low, narrow);
-    let (head, len) = if mem.index.is_some() || low == 4 || (!SIMPLE && form.has(is::SIB)) {
+    let (mode, disp) = displacement_mode(form, mem, low, narrow);
+    let (head, len) = if mem.index.is_some() || low == 4 || form.has(is::SIB) {
         (modrm(mode, 4) | sib(low), 2)
     } else {
         (modrm(mode, low), 1)
@@ -184,12 +163,7 @@ fn absolute(narrow: bool) -> FixupKind {
 
 /// ModRM.mod, and the 8-bit displacement if it is 1.
 #[inline(always)]
-fn displacement_mode<const SIMPLE: bool>(form: &Form, mem: &Mem, base: u8, narrow: bool) -> (u8, i64) {
-    if SIMPLE {
-        let short = mem.disp == i64::from(mem.disp as i8);
-        let absent = mem.disp == 0 && base != 5;
-        return (if absent { 0 } else { 2 - u8::from(short) }, mem.disp);
-    }
+fn displacement_mode(form: &Form, mem: &Mem, base: u8, narrow: bool) -> (u8, i64) {
     if mem.symbolic.is_some() || mem.disp_size == DispSize::Disp32 {
         return (2, 0);
     }

@@ -37,9 +37,9 @@ fn form_in(entry: u64, tag: u64) -> Option<&'static Form> {
 #[inline(always)]
 pub(crate) fn choose(key: Key) -> Result<&'static Form, Selected> {
     // Odd factors lose nothing, so the set and the tag are the whole key.
-    let mixed = key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) & ((1 << KEY_BITS) - 1);
-    let set = &SETS.0[(mixed >> (KEY_BITS - SET_BITS)) as usize];
-    let tag = mixed << (u64::BITS - KEY_BITS + SET_BITS);
+    let mixed = (key.0 << (u64::BITS - KEY_BITS)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let set = &SETS.0[(mixed >> (u64::BITS - SET_BITS)) as usize];
+    let tag = mixed << SET_BITS;
     // An entry says everything by itself, so that nothing is to be ordered.
     match form_in(set[0].load(Ordering::Relaxed), tag) {
         Some(form) => Ok(form),

@@ -4,7 +4,7 @@ use crate::EncodeError;
 use crate::address::{self, Address};
 use crate::choices::choose;
 use crate::class::Slot;
-use crate::form::{Form, Trailer, is};
+use crate::form::{Form, is};
 use crate::inst::{Hints, Inst, Prefixes};
 use crate::key::{Key, look, rare};
 use crate::operand::{Mem, Operand, Symbolic};
@@ -12,6 +12,7 @@ use crate::prefix::{self, Decoration};
 use crate::reg::{Reg, RegClass};
 use crate::row::{Mnemonic, NO_BYTE, Row, Space, flag};
 use crate::select::{Selected, check_prefixes, prefer_short, refusal, select_hinted, wrong_count};
+use crate::simple;
 
 /// Room for one instruction: 15 bytes at most (SDM 2.3.11), and what the encoder writes behind them.
 pub(crate) const CAPACITY: usize = 32;
@@ -166,6 +167,8 @@ pub(crate) struct Parts<'a> {
     /// The number of each operand that is a register, in eight bits each.
     registers: u64,
     pub(crate) mem: Option<&'a Mem>,
+    /// The immediate, if there is one only.
+    pub(crate) value: u64,
     /// The immediate of 4 bits in the last byte.
     low4: u8,
     /// The segment of the memory operand can be overridden.
@@ -180,6 +183,7 @@ impl<'a> Parts<'a> {
         Self {
             registers: 0,
             mem: None,
+            value: 0,
             low4: 0,
             segment: true,
             rare: 0,
@@ -215,31 +219,29 @@ impl<'a> Parts<'a> {
 }
 
 /// Writes everything but immediates. Returns whether there is a REX prefix.
-///
-/// `SIMPLE`: the form is not [`is::RARE`], there is nothing [`rare`] in the operands, and no decoration.
 #[inline(always)]
-pub(crate) fn put_head<const OPEN: bool, const SIMPLE: bool>(
+pub(crate) fn put_head<const OPEN: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
     with: &Decoration,
 ) -> Result<bool, Fault> {
-    let reg = (parts.at(form.reg) | form.digit) & 7;
+    let reg = (parts.at(form.reg) | form.digit()) & 7;
     let address = match parts.mem {
-        Some(mem) if SIMPLE || form.modrm => address::address::<SIMPLE>(form, mem, reg, parts.narrow())?,
+        Some(mem) if form.modrm() => address::address(form, mem, reg, parts.narrow())?,
         Some(_) => Address::NONE,
         None => {
             let rm = parts.at(form.rm);
             Address {
                 bytes: u64::from(0xc0 | reg << 3 | rm & 7),
-                len: form.modrm.into(),
+                len: form.modrm().into(),
                 base: rm,
                 index: 0,
                 open: None,
             }
         }
     };
-    let has_rex = prefix::put::<OPEN, SIMPLE>(out, form, parts, &address, with)?;
+    let has_rex = prefix::put(out, form, parts, &address, with)?;
     if OPEN
         && let Some((before, kind)) = address.open
         && let Some(mem) = parts.mem
@@ -253,7 +255,7 @@ pub(crate) fn put_head<const OPEN: bool, const SIMPLE: bool>(
 /// Writes the last byte.
 #[inline(always)]
 pub(crate) fn put_last<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, parts: &Parts<'_>) {
-    if form.has_is4 {
+    if form.has(is::IS4) {
         out.put(u64::from(parts.at(form.is4) << 4 | parts.low4), 1);
     }
     if form.last != NO_BYTE && !form.has(is::DFV) {
@@ -314,13 +316,28 @@ pub(crate) fn encode_closed(
         return Err(wrong_count(mnemonic, operands.len()));
     }
     let (numbers, parts) = look(operands);
-    if parts.rare & rare::OPEN != 0 {
-        return Ok(None);
-    }
-    let mut form = match choose(Key::plain(mnemonic, numbers)) {
+    let form = match choose(Key::plain(mnemonic, numbers)) {
         Ok(form) => form,
         Err(selected) => return Err(refusal_of(selected, mnemonic, operands, numbers)),
     };
+    if parts.rare | form.is(is::RARE | is::SWAP) != 0 {
+        return encode_rare(bytes, form, mnemonic, operands);
+    }
+    Ok(Some(simple::put(bytes, form, &parts)))
+}
+
+/// Looks again, which takes less time than to keep for few what was seen.
+#[inline(never)]
+fn encode_rare(
+    bytes: &mut [u8; CAPACITY],
+    mut form: &'static Form,
+    mnemonic: Mnemonic,
+    operands: &[Operand],
+) -> Result<Option<usize>, EncodeError> {
+    let (_, parts) = look(operands);
+    if parts.rare & rare::OPEN != 0 {
+        return Ok(None);
+    }
     if form.has(is::SWAP) {
         form = prefer_short(form, Hints::NONE, &parts);
     }
@@ -347,15 +364,7 @@ fn put_closed<'a>(
     if parts.rare != 0 || form.has(is::RARE) {
         return put_rare(bytes, form, operands, parts);
     }
-    let mut out = Out::<false>::new(bytes);
-    put_head::<false, true>(&mut out, form, &parts, &Decoration::NONE)?;
-    let Trailer { operand, size } = form.trailers[0];
-    if size != 0
-        && let Some(Operand::Imm(imm)) = operands.get(operand as usize)
-    {
-        out.put(imm.value as u64, size);
-    }
-    Ok(out.len)
+    Ok(simple::put(bytes, form, &parts))
 }
 
 #[inline(never)]
@@ -400,7 +409,7 @@ fn put<'a, const OPEN: bool>(
     if form.has(is::PARTICULAR) {
         look_closely(Row::at(form.row), operands, parts)?;
     }
-    let has_rex = put_head::<OPEN, false>(out, form, parts, with)?;
+    let has_rex = put_head(out, form, parts, with)?;
     if form.trailers[0].size != 0 {
         put_trailer(out, form, 0, operands);
         if form.trailers[1].size != 0 {
@@ -449,7 +458,7 @@ fn put_trailer<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, which: us
     let size = trailer.size;
     let (value, symbolic, kind) = match operands.get(trailer.operand as usize) {
         Some(Operand::Imm(imm)) => {
-            let kind = if form.signed && size == 4 {
+            let kind = if form.is_signed() && size == 4 {
                 FixupKind::AbsoluteSigned
             } else {
                 FixupKind::Absolute
@@ -486,7 +495,7 @@ fn finish_fixups<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, has_rex
 fn relaxable(form: &Form, has_rex: bool) -> u8 {
     let opcode = form.opcode();
     let load = opcode == 0x8b || opcode == 0x85 || opcode & !0x38 == 0x03;
-    let branch = opcode == 0xff && matches!(form.digit, 2 | 4);
+    let branch = opcode == 0xff && matches!(form.digit(), 2 | 4);
     match form.space == Space::Legacy && form.map == 0 && (load || branch) {
         false => 0,
         true if has_rex => 2,

@@ -35,8 +35,16 @@ pub(crate) mod is {
         DFV
         /// A branch that relaxation makes as long as it has to be.
         RELAX
-        /// There is more to it than to most; what is not rare is encoded along a shorter path.
+        /// There is more to it than to most; [`crate::simple`] has the others.
         RARE
+        /// There is a ModRM byte made of operands.
+        MODRM
+        /// ModRM.rm is a vector register where it is no memory; its fifth bit is X.
+        VECTOR_RM
+        /// The last byte has a register, or an immediate of 4 bits.
+        IS4
+        /// 66 for the operand size, or as part of the opcode.
+        DATA16
     }
 }
 
@@ -65,8 +73,10 @@ pub(crate) struct Form {
     pub(crate) rm: u8,
     pub(crate) vvvv: u8,
     pub(crate) is4: u8,
-    /// ModRM.reg where it is part of the opcode, else 0.
-    pub(crate) digit: u8,
+    /// What there is in the byte behind `head_len` bytes of code besides registers: ModRM of registers, or the last byte of
+    /// an opcode without one.
+    pub(crate) base: u8,
+    pub(crate) head_len: u8,
     pub(crate) space: Space,
     pub(crate) map: u8,
     pub(crate) pp: u8,
@@ -74,22 +84,12 @@ pub(crate) struct Form {
     pub(crate) rex_w: u8,
     /// VEX.L, EVEX.L'L.
     pub(crate) l: u8,
-    /// 66 for the operand size, or as part of the opcode.
-    pub(crate) data16: bool,
     /// Legacy prefixes that the form has always, the first one lowest, and how many.
     pub(crate) lead: u16,
     pub(crate) lead_len: u8,
     /// The opcode and a fixed byte behind it, with the map where that is not in a prefix; the first byte lowest.
     pub(crate) code: u32,
     pub(crate) code_len: u8,
-    /// Whether there is a ModRM byte made of operands.
-    pub(crate) modrm: bool,
-    /// Whether ModRM.rm is a vector register where it is no memory; its fifth bit is X.
-    pub(crate) vector_rm: bool,
-    /// Whether the last byte has a register, or an immediate of 4 bits.
-    pub(crate) has_is4: bool,
-    /// Whether a 32-bit immediate is sign-extended.
-    pub(crate) signed: bool,
     pub(crate) trailers: [Trailer; 2],
     /// A fixed last byte, or [`NO_BYTE`].
     pub(crate) last: u16,
@@ -111,7 +111,8 @@ impl Form {
             rm: NOWHERE,
             vvvv: NOWHERE,
             is4: NOWHERE,
-            digit: if row.digit == ABSENT { 0 } else { row.digit },
+            base: 0,
+            head_len: 0,
             space: row.space,
             map: row.map,
             pp: row.pp,
@@ -125,15 +126,10 @@ impl Form {
                 L_BY_VARIANT => 0,
                 l => l,
             },
-            data16: false,
             lead: 0,
             lead_len: 0,
             code: row.opcode as u32,
             code_len: 1,
-            modrm: row.digit != ABSENT,
-            vector_rm: false,
-            has_is4: false,
-            signed: operand_size && variant == 2,
             trailers: [Trailer { operand: 0, size: 0 }; 2],
             last: row.last,
             unit: 0,
@@ -143,7 +139,9 @@ impl Form {
         match row.space {
             Space::Legacy => {
                 let size_prefix = sized16 && row.flags & flag::IGNORE_66 == 0;
-                form.data16 = size_prefix || row.pp == 1 || row.flags & flag::DATA16 != 0;
+                if size_prefix || row.pp == 1 || row.flags & flag::DATA16 != 0 {
+                    form.is |= is::DATA16;
+                }
                 form.settle_legacy();
             }
             Space::Evex if sized16 && is_apx(row) => form.pp = 1,
@@ -154,7 +152,7 @@ impl Form {
             form.code_len += 1;
         }
         form.place_operands(row, variant as usize);
-        form.modrm &= row.tail == NO_BYTE;
+        form.settle_base(row);
         form.is |= traits(row);
         if form.is_rare(row) {
             form.is |= is::RARE;
@@ -164,7 +162,7 @@ impl Form {
 
     /// Whether more than registers, one simple address and one immediate make the bytes.
     const fn is_rare(&self, row: &Row) -> bool {
-        let mut rare = self.has_is4 || self.last != NO_BYTE || self.trailers[1].size != 0;
+        let mut rare = self.has(is::IS4) || self.last != NO_BYTE || self.trailers[1].size != 0;
         rare |= !matches!(row.space, Space::Legacy | Space::Vex);
         rare |= self.has(is::PARTICULAR | is::LED | is::REX2 | is::SIB | is::DFV);
         let mut i = 0;
@@ -195,18 +193,22 @@ impl Form {
                 Slot::Is4 => self.is4 = at,
                 Slot::RegAndRm => (self.reg, self.rm) = (at, at),
             }
-            self.modrm |= matches!(class.slot(), Slot::Reg | Slot::Rm | Slot::RegAndRm);
-            self.has_is4 |= matches!(class.slot(), Slot::Is4);
+            self.is |= match class.slot() {
+                Slot::Reg | Slot::Rm | Slot::RegAndRm => is::MODRM,
+                Slot::Is4 => is::IS4,
+                _ => 0,
+            };
             if class.is_4_bits() {
-                self.has_is4 = true;
-                self.is |= is::PARTICULAR;
+                self.is |= is::IS4 | is::PARTICULAR;
             }
             let size = class.encoded_bytes(variant);
             if size != 0 {
                 let second = self.trailers[0].size != 0;
                 self.trailers[second as usize] = Trailer { operand: i as u8, size };
             }
-            self.vector_rm |= matches!(class.letter(), b'W' | b'U');
+            if matches!(class.letter(), b'W' | b'U') {
+                self.is |= is::VECTOR_RM;
+            }
             if matches!(row.space, Space::Evex) && row.map != 4 && class.memory_bytes(variant) != 0 {
                 let unit = if row.disp_n == 0 {
                     class.memory_bytes(variant)
@@ -222,9 +224,26 @@ impl Form {
         }
     }
 
+    /// The byte that registers are in.
+    const fn settle_base(&mut self, row: &Row) {
+        if row.digit != ABSENT {
+            self.is |= is::MODRM;
+        }
+        if row.tail != NO_BYTE {
+            self.is &= !is::MODRM;
+        }
+        if self.modrm() {
+            let digit = if row.digit == ABSENT { 0 } else { row.digit & 7 };
+            (self.base, self.head_len) = (0xc0 | digit << 3, self.code_len);
+        } else {
+            self.head_len = self.code_len - 1;
+            self.base = (self.code >> (8 * self.head_len)) as u8;
+        }
+    }
+
     /// Prefixes and opcode as they are where nothing else is said.
     const fn settle_legacy(&mut self) {
-        if self.data16 {
+        if self.has(is::DATA16) {
             self.lead = 0x66;
             self.lead_len = 1;
         }
@@ -243,7 +262,30 @@ impl Form {
 
     #[inline(always)]
     pub(crate) const fn has(&self, bits: u16) -> bool {
-        self.is & bits != 0
+        self.is(bits) != 0
+    }
+
+    /// Those of the bits that are set.
+    #[inline(always)]
+    pub(crate) const fn is(&self, bits: u16) -> u16 {
+        self.is & bits
+    }
+
+    /// Whether there is a ModRM byte made of operands.
+    #[inline(always)]
+    pub(crate) const fn modrm(&self) -> bool {
+        self.has(is::MODRM)
+    }
+
+    /// Whether a 32-bit immediate is sign-extended.
+    pub(crate) const fn is_signed(&self) -> bool {
+        self.variant == 2 && matches!(Row::at(self.row).axis, Axis::Operand)
+    }
+
+    /// ModRM.reg where it is part of the opcode, else 0.
+    #[inline(always)]
+    pub(crate) const fn digit(&self) -> u8 {
+        if self.modrm() { self.base >> 3 & 7 } else { 0 }
     }
 
     /// VEX.W, EVEX.W.

@@ -8,10 +8,11 @@ use crate::address;
 use crate::class::kind;
 use crate::encode::Parts;
 use crate::inst::{Inst, Rounding, Syntax};
-use crate::operand::{Imm, Mem, Operand, memory_kind};
+use crate::operand::{Mem, Operand, memory_kind};
 use crate::reg::{Reg, RegClass};
 use crate::row::Mnemonic;
 use crate::select::{ANY_COUNT, seen};
+use crate::simple;
 
 /// Number of an operand that is not there.
 pub(crate) const ABSENT: u8 = 0;
@@ -47,8 +48,8 @@ pub(crate) mod rare {
 }
 use rare::{HIGH_BYTE, LOW_BYTE};
 
-/// The entries of all registers.
-type Registers = [[u16; 32]; RegClass::ALL.len()];
+/// The entries of all registers; of as many numbers as a byte has, so that none is out of bounds.
+type Registers = [[u16; 256]; RegClass::ALL.len()];
 
 /// Sizes of memory, as an index.
 const SIZES: [u16; 11] = [0, 1, 2, 4, 6, 8, 10, 16, 32, 64, OTHER_SIZE];
@@ -163,7 +164,7 @@ const fn number_broadcasts(all: &mut [Meaning; 256]) {
 }
 
 const fn number_registers(all: &mut [Meaning; 256]) -> Registers {
-    let mut registers = [[IMPOSSIBLE as u16; 32]; RegClass::ALL.len()];
+    let mut registers = [[IMPOSSIBLE as u16; 256]; RegClass::ALL.len()];
     let mut end = REGISTER as usize;
     let mut c = 0;
     while c < RegClass::ALL.len() {
@@ -276,20 +277,21 @@ fn wide_number(v: i64) -> u8 {
         }
 }
 
-impl Imm {
-    #[inline(always)]
-    fn entry(self) -> u16 {
-        if self.symbolic.is_some() {
-            return u16::from(value_number(SYMBOLIC)) | rare::OPEN;
-        }
-        value_number(self.value).into()
+/// The entry of an operand that is not in the processor, and its value.
+#[inline(never)]
+fn value_entry(operand: &Operand) -> (u16, u64) {
+    match operand {
+        Operand::Imm(imm) if !imm.symbolic.is_some() => (value_number(imm.value).into(), imm.value as u64),
+        Operand::Imm(_) => (u16::from(value_number(SYMBOLIC)) | rare::OPEN, 0),
+        _ => (u16::from(TARGET) | rare::OPEN, 0),
     }
 }
 
 impl Mem {
-    #[inline(always)]
+    // Not inlined, so that asking whether an operand is a register is one branch.
+    #[inline(never)]
     fn entry(&self) -> u16 {
-        if address::is_simple(self) {
+        if simple::is_simple(self) {
             (MEMORY + 3 * self.size_index()).into()
         } else {
             self.harder_entry()
@@ -457,37 +459,23 @@ pub(crate) fn look(operands: &[Operand]) -> (u64, Parts<'_>) {
             if let Some(operand) = operands.get($index) {
                 let entry = if let Operand::Reg(reg) = operand {
                     parts.number($index, reg.num);
-                    register_entry(*reg)
+                    REGISTERS[reg.class as usize][reg.num as usize]
+                } else if let Operand::Mem(mem) = operand {
+                    parts.mem = Some(mem);
+                    mem.entry()
                 } else {
-                    if let Operand::Mem(mem) = operand {
-                        parts.mem = Some(mem);
-                    }
-                    other_entry(operand)
+                    let (entry, value) = value_entry(operand);
+                    parts.value = value;
+                    entry
                 };
-                parts.rare |= entry & !NUMBER;
+                parts.rare |= entry;
                 numbers |= u64::from(entry & NUMBER) << (NUMBER_BITS * $index);
             }
         )*};
     }
     look_at!(0 1 2 3 4);
+    parts.rare &= !NUMBER;
     (numbers, parts)
-}
-
-#[inline(always)]
-fn register_entry(reg: Reg) -> u16 {
-    let entry = REGISTERS[reg.class as usize].get(reg.num as usize);
-    entry.copied().unwrap_or(IMPOSSIBLE.into())
-}
-
-/// Of anything else. Not inlined, so that asking whether it is a register is one branch.
-#[inline(never)]
-fn other_entry(operand: &Operand) -> u16 {
-    match operand {
-        Operand::Reg(reg) => register_entry(*reg),
-        Operand::Mem(mem) => mem.entry(),
-        Operand::Imm(imm) => imm.entry(),
-        Operand::Target(_) => u16::from(TARGET) | rare::OPEN,
-    }
 }
 
 #[cfg(test)]

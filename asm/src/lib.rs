@@ -94,6 +94,7 @@ mod row;
 mod rows;
 mod section;
 mod select;
+mod simple;
 mod symbol;
 mod table;
 mod tail;

@@ -313,7 +313,7 @@ fn one<
         if matches!(E::KIND.what, What::Register | What::Vector) {
             parts.register(index, e.register());
         }
-        encode::put_head::<false, false>(&mut out, form, &parts, &Decoration::NONE)?;
+        encode::put_head(&mut out, form, &parts, &Decoration::NONE)?;
         let values = [a.value(), b.value(), c.value(), d.value(), e.value()];
         for trailer in form.trailers {
             if trailer.size != 0 {

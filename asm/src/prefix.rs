@@ -32,22 +32,13 @@ impl Decoration {
 /// Everything up to and with the opcode, in GNU as's order: 9B, segment, 67, 66, F2 or F3, F0, REX.
 /// Returns whether there is a REX prefix.
 #[inline(always)]
-pub(crate) fn put<const OPEN: bool, const SIMPLE: bool>(
+pub(crate) fn put<const OPEN: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
     address: &Address,
     with: &Decoration,
 ) -> Result<bool, Fault> {
-    if SIMPLE {
-        return match form.space {
-            Space::Legacy => legacy::<OPEN, true>(out, form, parts, address, Prefixes::NONE),
-            _ => {
-                vex(out, form, parts, address, Hints::NONE);
-                Ok(false)
-            }
-        };
-    }
     let led = if form.has(is::LED) { Row::at(form.row).flags } else { 0 };
     if led & flag::FWAIT != 0 || with.prefixes.has(Prefixes::FWAIT) {
         out.put(0x9b, 1);
@@ -64,7 +55,7 @@ pub(crate) fn put<const OPEN: bool, const SIMPLE: bool>(
         out.put(0x67, 1);
     }
     match form.space {
-        Space::Legacy => legacy::<OPEN, false>(out, form, parts, address, with.prefixes),
+        Space::Legacy => legacy(out, form, parts, address, with.prefixes),
         Space::Vex | Space::Xop => {
             vex(out, form, parts, address, with.hints);
             Ok(false)
@@ -84,7 +75,7 @@ fn code(form: &Form, address: &Address) -> u64 {
 }
 
 #[inline(always)]
-fn legacy<const OPEN: bool, const SIMPLE: bool>(
+fn legacy<const OPEN: bool>(
     out: &mut Out<'_, OPEN>,
     form: &Form,
     parts: &Parts<'_>,
@@ -94,41 +85,36 @@ fn legacy<const OPEN: bool, const SIMPLE: bool>(
     let (r, x, b) = (parts.at(form.reg), address.index, address.base);
     let w = form.rex_w | if prefixes.has(Prefixes::REX64) { 8 } else { 0 };
     let rex = w | (r & 8) >> 1 | (x & 8) >> 2 | (b & 8) >> 3;
-    let needed = rex != 0 || (!SIMPLE && (parts.rare & rare::LOW_BYTE != 0 || prefixes.has(Prefixes::REX)));
+    let needed = rex != 0 || parts.rare & rare::LOW_BYTE != 0 || prefixes.has(Prefixes::REX);
     let code = code(form, address);
-    if !SIMPLE {
-        let wide = (r | x | b) & 16 != 0 || form.has(is::REX2) || prefixes.has(Prefixes::REX2);
-        if parts.rare & rare::HIGH_BYTE != 0 && (needed || wide) {
-            return Err(Fault::HighByte);
-        }
-        if prefixes != Prefixes::NONE {
-            stated(out, form, prefixes);
-        } else {
-            out.put(form.lead.into(), form.lead_len);
-        }
-        if wide {
-            let second = u8::from(form.map == 1) << 7 | (r >> 4) << 6 | (x >> 4) << 5 | (b >> 4) << 4 | rex;
-            out.put(0xd5 | u64::from(second) << 8, 2);
-            // The map is in the prefix, and there are two.
-            let map_len = u8::from(form.map == 1);
-            out.put(code >> (8 * map_len), form.code_len - map_len);
-            return Ok(needed);
-        }
+    let wide = (r | x | b) & 16 != 0 || form.has(is::REX2) || prefixes.has(Prefixes::REX2);
+    if parts.rare & rare::HIGH_BYTE != 0 && (needed || wide) {
+        return Err(Fault::HighByte);
+    }
+    if prefixes != Prefixes::NONE {
+        stated(out, form, prefixes);
+    } else {
+        out.put(form.lead.into(), form.lead_len);
+    }
+    if wide {
+        let second = u8::from(form.map == 1) << 7 | (r >> 4) << 6 | (x >> 4) << 5 | (b >> 4) << 4 | rex;
+        out.put(0xd5 | u64::from(second) << 8, 2);
+        // The map is in the prefix, and there are two.
+        let map_len = u8::from(form.map == 1);
+        out.put(code >> (8 * map_len), form.code_len - map_len);
+        return Ok(needed);
     }
     let rex_len = u8::from(needed);
     let rex = if needed { u64::from(0x40 | rex) } else { 0 };
     let code = rex | code << (8 * rex_len);
     let code_len = form.code_len + rex_len;
-    if SIMPLE && form.lead_len != 0 {
-        out.put(form.lead.into(), form.lead_len);
-    }
     out.put(code, code_len);
     Ok(needed)
 }
 
 /// Prefixes with those that the source wrote: 66, F2 or F3, F0.
 fn stated<const OPEN: bool>(out: &mut Out<'_, OPEN>, form: &Form, prefixes: Prefixes) {
-    if form.data16 || prefixes.has(Prefixes::DATA16) {
+    if form.has(is::DATA16) || prefixes.has(Prefixes::DATA16) {
         out.put(0x66, 1);
     }
     if form.pp == 3 || prefixes.has(Prefixes::REPNE) || prefixes.has(Prefixes::XACQUIRE) {
@@ -190,7 +176,7 @@ fn evex<const OPEN: bool>(
             }
             b4 = b >> 4 & 1;
         }
-        None if form.vector_rm => x = (b >> 4) << 3,
+        None if form.has(is::VECTOR_RM) => x = (b >> 4) << 3,
         None => b4 = b >> 4 & 1,
     }
     let inverted = |value: u8, bit: u8| u8::from(value & bit == 0);

@@ -34,8 +34,9 @@ impl Tail {
     /// Room for the next instruction.
     #[inline(always)]
     pub(crate) fn room(&mut self) -> &mut [u8; CAPACITY] {
-        if self.bytes.len() < self.len + CAPACITY {
-            self.grow();
+        match self.bytes.len().checked_sub(self.len) {
+            Some(CAPACITY..) => {}
+            _ => self.grow(),
         }
         let room = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut());
         room.expect("it has just been made")

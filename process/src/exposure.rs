@@ -4,7 +4,7 @@
 //! and an access by a displacement name a place and tell nobody; an address in a register, or in a variable, can go
 //! anywhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use object::LittleEndian as LE;
@@ -17,7 +17,7 @@ use crate::retarget::{Alias, PatchObject};
 impl PatchObject<'_> {
     /// Whether instructions or data take an address of the object's own memory. References to what `aliases` has go to
     /// the target's.
-    pub(crate) fn exposes_itself(&self, aliases: &HashMap<usize, Alias>) -> bool {
+    pub(crate) fn exposes_itself(&self, aliases: &BTreeMap<usize, Alias>) -> bool {
         self.loaded_sections().any(|(index, header)| {
             if header.sh_flags(LE).contains(elf::SHF_EXECINSTR) {
                 self.code_exposes(index, aliases)
@@ -27,7 +27,7 @@ impl PatchObject<'_> {
         })
     }
 
-    fn code_exposes(&self, section: usize, aliases: &HashMap<usize, Alias>) -> bool {
+    fn code_exposes(&self, section: usize, aliases: &BTreeMap<usize, Alias>) -> bool {
         let code = self.code_of(section);
         let relocations: HashMap<u64, Relocation> = self
             .relocations_in(section, 0..code.len() as u64)
@@ -66,7 +66,7 @@ impl PatchObject<'_> {
         false
     }
 
-    fn data_exposes(&self, section: usize, aliases: &HashMap<usize, Alias>) -> bool {
+    fn data_exposes(&self, section: usize, aliases: &BTreeMap<usize, Alias>) -> bool {
         let all = self.relocations_in(section, 0..u64::MAX);
         let absolute = all.iter().filter(|relocation| relocation.number == elf::R_X86_64_64.0);
         absolute
@@ -83,7 +83,7 @@ mod tests {
         let object = restub_asm::assemble(source, &restub_asm::Options::default()).unwrap();
         PatchObject::read("test.o", &object)
             .unwrap()
-            .exposes_itself(&HashMap::new())
+            .exposes_itself(&BTreeMap::new())
     }
 
     #[test]

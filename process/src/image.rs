@@ -1,6 +1,6 @@
 //! Linking a patch for the target, and making its frames known to the unwinder.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use object::elf;
 use restub_loader::{Detail, Image, Input, SegmentKind, Target, TargetKind, TlsPlacement};
@@ -364,7 +364,7 @@ fn retargeted(
     replacements: &[Replacement<'_>],
     binder: &mut Binder<'_>,
 ) -> (Vec<Input<'static>>, bool) {
-    let mut names: Vec<HashMap<usize, Alias>> = vec![HashMap::new(); objects.len()];
+    let mut names: Vec<BTreeMap<usize, Alias>> = vec![BTreeMap::new(); objects.len()];
     let variables = matched
         .variables
         .iter()

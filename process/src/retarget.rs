@@ -8,7 +8,7 @@
 //! Assemblers write references to local symbols as *section plus offset*. What is meant then is the symbol that the
 //! offset lies in; an instruction says how far from the field its displacement counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions};
@@ -191,7 +191,7 @@ impl<'a> PatchObject<'a> {
 
     /// The object with references to some definitions pointed at undefined symbols. `aliases` has them by the index of
     /// the definition's symbol. `None` if the object's structure does not allow it.
-    pub(crate) fn retarget(&self, aliases: &HashMap<usize, Alias>) -> Option<Vec<u8>> {
+    pub(crate) fn retarget(&self, aliases: &BTreeMap<usize, Alias>) -> Option<Vec<u8>> {
         let mut bytes = self.bytes.to_vec();
         if aliases.is_empty() {
             return Some(bytes);
@@ -208,7 +208,15 @@ impl<'a> PatchObject<'a> {
             strings.extend(alias.name.as_bytes());
             strings.push(0);
         }
+        let symbols = self.symbols.len();
         for (section, relocations) in self.relocation_tables() {
+            // One behind the table's end would get a symbol that is added.
+            if relocations
+                .iter()
+                .any(|rela| relocation(rela).symbol as usize >= symbols)
+            {
+                return None;
+            }
             let header = self.sections.get(section)?;
             let flags = header.sh_flags(LE);
             let unwind = header.sh_type(LE) == elf::SHT_X86_64_UNWIND || self.is_unwind(header);
@@ -365,7 +373,7 @@ impl<'a> PatchObject<'a> {
     }
 
     /// Whether a reference goes to the object's own memory.
-    pub(crate) fn is_own(&self, relocation: &Relocation, end: u64, aliases: &HashMap<usize, Alias>) -> bool {
+    pub(crate) fn is_own(&self, relocation: &Relocation, end: u64, aliases: &BTreeMap<usize, Alias>) -> bool {
         let index = object::SymbolIndex(relocation.symbol as usize);
         let Ok(symbol) = self.symbols.symbol(index) else {
             return true;

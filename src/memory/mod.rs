@@ -189,7 +189,7 @@ impl ProcessMemory {
             return Err(error);
         }
         for _ in 0..ATTEMPTS {
-            let base = range::find(sizes.total(), reach, &self.libraries)?;
+            let base = range::find(sizes, reach, &self.libraries)?;
             // Another thread may have mapped something there in between.
             match Arena::new(self.next_id, base, sizes, reach, self.protection) {
                 Ok(arena) => {

@@ -1,8 +1,8 @@
 //! The threads that pin a reclaimer. Each has a slot in a list that only grows, and slots of threads that have ended are
 //! used again; so nothing here locks or frees, and whoever is interrupted, cancelled or forked away leaves no damage.
 
-use std::cell::Cell;
-use std::mem::ManuallyDrop;
+use std::cell::{Cell, UnsafeCell};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -66,8 +66,8 @@ pub(crate) struct Slot {
     /// Guards that exist.
     depth: Cell<u32>,
     handle: LocalHandle,
-    /// Equal to every guard of the handle: dropping a copy ends one pin.
-    guard: ManuallyDrop<crossbeam_epoch::Guard>,
+    /// Equal to every guard of the handle: dropping a copy ends one pin. There from before the first owner on.
+    guard: UnsafeCell<MaybeUninit<crossbeam_epoch::Guard>>,
     pub(crate) interrupts: Interrupts,
 }
 
@@ -98,10 +98,6 @@ impl Registry {
     }
 
     fn add(&self, owner: u64, handle: LocalHandle) -> &Slot {
-        let guard = handle.pin();
-        // SAFETY: a guard is a pointer to the handle's record; of the two, one is dropped here and the other never.
-        let copy = ManuallyDrop::new(unsafe { ptr::read(&raw const guard) });
-        drop(guard);
         let slot = Box::into_raw(Box::new(Slot {
             next: ptr::null(),
             owner: AtomicU64::new(owner),
@@ -110,7 +106,7 @@ impl Registry {
             left_at: AtomicU64::default(),
             depth: Cell::new(0),
             handle,
-            guard: copy,
+            guard: UnsafeCell::new(MaybeUninit::uninit()),
             interrupts: Interrupts::default(),
         }));
         let mut first = self.first.load(Ordering::Relaxed);
@@ -122,11 +118,15 @@ impl Registry {
                 .first
                 .compare_exchange_weak(first, slot, Ordering::Release, Ordering::Relaxed);
             match added {
-                // SAFETY: slots live as long as the registry.
-                Ok(_) => return unsafe { &*slot },
+                Ok(_) => break,
                 Err(now) => first = now,
             }
         }
+        // SAFETY: slots live as long as the registry.
+        let slot = unsafe { &*slot };
+        // Not before the slot is in the list: a child would wait for this pin, and know of nothing to release.
+        slot.learn_guard();
+        slot
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
@@ -274,19 +274,26 @@ impl Slot {
         }
         let had_guards = self.since.load(Ordering::Relaxed) != 0;
         self.interrupts.clear();
-        if is_lost && !self.handle.is_pinned() {
-            // It may have been about to say that it is unpinned. A pin says so when it ends, though the collector's debug
-            // assertions do not let it begin.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(self.handle.pin())));
+        if is_lost {
+            // It may have been about to learn its guard, or to say that it is unpinned. A pin says so when it ends, though
+            // the collector's debug assertions do not let it begin.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.learn_guard()));
         }
         self.forget_guards();
         self.set_owner(if is_lost { Owner::GONE } else { Owner::FREE });
         had_guards
     }
 
+    /// Of the owner, or of whoever is changing it.
+    fn learn_guard(&self) {
+        let guard = self.handle.pin();
+        // SAFETY: nobody else looks at it. A guard is a pointer to the handle's record; of the two, one is dropped here.
+        unsafe { ptr::copy_nonoverlapping(&raw const guard, self.guard.get().cast(), 1) };
+    }
+
     fn copy_of_guard(&self) -> ManuallyDrop<crossbeam_epoch::Guard> {
-        // SAFETY: a guard is a pointer; it is not dropped unless the handle is pinned, once for each pin.
-        unsafe { ptr::read(&raw const self.guard) }
+        // SAFETY: it has been learned. It is a pointer, and not dropped unless the handle is pinned, once for each pin.
+        unsafe { ptr::read(self.guard.get().cast()) }
     }
 
     #[inline]

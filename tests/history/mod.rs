@@ -174,10 +174,12 @@ impl Model {
         }
     }
 
-    /// Whether a replacement can be taken back for sure: it is the last thing that was done, and brought no new name.
+    /// Whether a replacement can be taken back for sure: nothing was loaded since, it brought no new name, and what it
+    /// replaced was not unloaded.
     fn can_roll_back(&self, key: u64) -> bool {
         let changed = &self.modules[&key].changed;
-        let all_before = changed.iter().all(|(_, before)| before.is_some());
+        let is_loaded = |before: &Definition| self.modules.contains_key(&before.module);
+        let all_before = changed.iter().all(|(_, before)| before.as_ref().is_some_and(is_loaded));
         self.versions > 0 && key + 1 == self.next && !changed.is_empty() && all_before
     }
 

@@ -26,8 +26,17 @@ pub(super) struct Disk {
     watcher: RecommendedWatcher,
     events: Receiver<notify::Result<notify::Event>>,
     files: BTreeMap<PathBuf, Option<Stamp>>,
-    /// Folders of which every source is watched.
-    trees: BTreeSet<PathBuf>,
+    trees: Trees,
+    /// Something may have happened in the trees since they were looked at.
+    is_stale: bool,
+}
+
+/// Folders with all that is below them, but for hidden folders and what cargo builds, as they were at some moment.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    roots: Vec<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+    sources: BTreeMap<PathBuf, Option<Stamp>>,
 }
 
 /// What has changed.
@@ -39,15 +48,69 @@ pub(super) struct Changes {
     pub(super) sources: BTreeSet<PathBuf>,
 }
 
+impl Trees {
+    /// Looks at these folders.
+    pub(super) fn of(folders: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut trees = Trees::default();
+        for folder in folders {
+            let folder = std::path::absolute(folder)?;
+            trees
+                .add(&folder)
+                .with_context(|| format!("cannot read {}", folder.display()))?;
+            trees.roots.push(folder);
+        }
+        Ok(trees)
+    }
+
+    /// The same folders, as they are by now.
+    fn again(&self) -> Self {
+        let mut trees = Trees {
+            roots: self.roots.clone(),
+            ..Trees::default()
+        };
+        for root in &self.roots {
+            // One that is gone has nothing to watch.
+            let _ = trees.add(root);
+        }
+        trees
+    }
+
+    fn add(&mut self, folder: &Path) -> std::io::Result<()> {
+        let entries = std::fs::read_dir(folder)?;
+        self.folders.insert(folder.to_owned());
+        for entry in entries.flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if is_source(&path) {
+                    let stamp = Stamp::of(&path);
+                    self.sources.insert(path, stamp);
+                }
+            } else if !name.as_encoded_bytes().starts_with(b".") && name != "target" {
+                // One below that cannot be read has nothing to watch.
+                let _ = self.add(&path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sources that are in one of the two only, or not the same in both.
+    fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a PathBuf> {
+        let sources = self.sources.keys().chain(other.sources.keys());
+        sources.filter(|path| self.sources.get(*path) != other.sources.get(*path))
+    }
+}
+
 impl Disk {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// Watches trees that were like this. What has changed since is seen by the first look.
+    pub(super) fn new(trees: Trees) -> anyhow::Result<Self> {
         let (sender, events) = mpsc::channel();
         let watcher = notify::recommended_watcher(sender).context("files cannot be watched")?;
         Ok(Disk {
             watcher,
             events,
             files: BTreeMap::new(),
-            trees: BTreeSet::new(),
+            trees,
+            is_stale: true,
         })
     }
 
@@ -56,28 +119,12 @@ impl Disk {
         self.files.entry(path.to_owned()).or_insert(stamp);
     }
 
-    /// Watches every source in a folder and in those below, but for hidden ones and what cargo builds.
-    pub(super) fn watch_tree(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        self.trees.insert(folder.to_owned());
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            if !is_hidden && name != "target" && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                // One below that cannot be read has nothing to watch.
-                let _ = self.watch_tree(&entry.path());
-            }
-        }
-        Ok(())
-    }
-
     /// Waits until files change, and then until nothing more happens for a moment; or until a time has passed.
     pub(super) fn wait(&mut self, at_most: Option<Duration>) -> anyhow::Result<Changes> {
         let mut changes = Changes::default();
         // Folders may have been made anew, and a file may have changed before its folder was watched.
-        self.watch_folders()?;
-        self.compare(&mut changes);
-        if !changes.files.is_empty() {
+        self.look(&mut changes)?;
+        if !changes.files.is_empty() || !changes.sources.is_empty() {
             return Ok(changes);
         }
         let first = match at_most {
@@ -87,30 +134,52 @@ impl Disk {
                 event => event.ok(),
             },
         };
-        self.note(first.context("files are not watched any more")?, &mut changes);
-        let since = Instant::now();
-        while let Ok(event) = self.events.recv_timeout(QUIET) {
-            self.note(event, &mut changes);
-            if since.elapsed() > AT_LEAST {
-                break;
-            }
-        }
-        self.compare(&mut changes);
+        self.note(&first.context("files are not watched any more")?);
+        self.settle();
+        self.look(&mut changes)?;
         Ok(changes)
     }
 
     /// The changes that are known by now, without waiting for any.
-    pub(super) fn drain(&mut self) -> Changes {
+    pub(super) fn drain(&mut self) -> anyhow::Result<Changes> {
         let mut changes = Changes::default();
+        self.settle();
+        self.look(&mut changes)?;
+        Ok(changes)
+    }
+
+    /// Waits until nothing happens for a moment.
+    fn settle(&mut self) {
+        let since = Instant::now();
         while let Ok(event) = self.events.recv_timeout(QUIET) {
-            self.note(event, &mut changes);
+            self.note(&event);
+            if since.elapsed() > AT_LEAST {
+                break;
+            }
         }
-        self.compare(&mut changes);
-        changes
+    }
+
+    /// Adds what is not as it was.
+    fn look(&mut self, changes: &mut Changes) -> anyhow::Result<()> {
+        loop {
+            self.watch_folders()?;
+            if !std::mem::take(&mut self.is_stale) {
+                break;
+            }
+            let now = self.trees.again();
+            let changed = self.trees.difference(&now);
+            let changed = changed.filter(|path| !self.files.contains_key(*path));
+            changes.sources.extend(changed.cloned());
+            // Sources may have been written to a folder before it is watched.
+            self.is_stale = !now.folders.is_subset(&self.trees.folders);
+            self.trees = now;
+        }
+        self.compare(changes);
+        Ok(())
     }
 
     fn watch_folders(&mut self) -> anyhow::Result<()> {
-        let mut folders: BTreeSet<PathBuf> = self.trees.clone();
+        let mut folders: BTreeSet<PathBuf> = self.trees.folders.clone();
         for path in self.files.keys() {
             folders.extend(path.parent().and_then(nearest_folder));
             // The file may be a symbolic link, and change where it leads.
@@ -125,28 +194,16 @@ impl Disk {
         Ok(())
     }
 
-    fn note(&mut self, event: notify::Result<notify::Event>, changes: &mut Changes) {
-        let Ok(event) = event else { return };
-        let writes = match event.kind {
-            EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
-            _ => true,
-        };
-        for path in event.paths.into_iter().filter(|_| writes) {
-            let in_tree = path.parent().is_some_and(|parent| self.trees.contains(parent));
-            if !in_tree {
-                continue;
-            }
-            if path.is_dir() {
-                let is_hidden = path
-                    .file_name()
-                    .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-                if !is_hidden && !path.ends_with("target") {
-                    let _ = self.watch_tree(&path);
-                }
-            } else if is_source(&path) && !self.files.contains_key(&path) {
-                changes.sources.insert(path);
-            }
-        }
+    fn note(&mut self, event: &notify::Result<notify::Event>) {
+        // An error is the loss of events.
+        self.is_stale |= event.as_ref().map_or(true, |event| {
+            let is_reading = match event.kind {
+                EventKind::Access(kind) => kind != AccessKind::Close(AccessMode::Write),
+                _ => false,
+            };
+            let is_below = |path: &PathBuf| path.parent().is_some_and(|parent| self.trees.folders.contains(parent));
+            event.need_rescan() || (!is_reading && event.paths.iter().any(is_below))
+        });
     }
 
     /// Adds the files that are not as they were. One that is gone will come again, as far as anybody knows.
@@ -176,4 +233,51 @@ fn is_source(path: &Path) -> bool {
     ];
     let extension = path.extension().and_then(|extension| extension.to_str());
     Language::of(path).is_some() || extension.is_some_and(|extension| OTHERS.contains(&extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The names of the sources that have changed.
+    fn changed(disk: &mut Disk) -> Vec<String> {
+        let changes = disk
+            .wait(Some(Duration::from_secs(60)))
+            .expect("folders can be watched");
+        let name = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        changes.sources.iter().map(name).collect()
+    }
+
+    #[test]
+    fn sources_are_seen_whenever_they_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| folder.path().join(name);
+        for below in ["parts", ".hidden", "target"] {
+            fs::create_dir(file(below)).expect("a folder");
+        }
+        for name in ["parts/a.h", "parts/b.h", "parts/gone.h"] {
+            fs::write(file(name), "1").expect("a file");
+        }
+        let trees = Trees::of(&[folder.path().to_owned()]).expect("the folder is there");
+        // Before anything is watched.
+        for name in ["parts/a.h", "parts/c.c", ".hidden/d.h", "target/e.h", "parts/f.txt"] {
+            fs::write(file(name), "22").expect("a file");
+        }
+        fs::remove_file(file("parts/gone.h")).expect("the file is there");
+        let mut disk = Disk::new(trees).expect("files can be watched");
+        assert_eq!(changed(&mut disk), ["a.h", "c.c", "gone.h"]);
+        // While it is.
+        fs::write(file("parts/b.h"), "22").expect("a file");
+        assert_eq!(changed(&mut disk), ["b.h"]);
+        // In a folder that is new.
+        fs::create_dir_all(file("more/below")).expect("a folder");
+        fs::write(file("more/below/g.h"), "1").expect("a file");
+        assert_eq!(changed(&mut disk), ["g.h"]);
+        fs::write(file("more/below/g.h"), "22").expect("a file");
+        assert_eq!(changed(&mut disk), ["g.h"]);
+        let quiet = disk.wait(Some(Duration::ZERO)).expect("folders can be watched");
+        assert!(quiet.sources.is_empty(), "nothing has changed: {quiet:?}");
+    }
 }

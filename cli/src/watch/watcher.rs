@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use tempfile::TempDir;
 
-use super::disk::{Changes, Disk, QUIET};
+use super::disk::{Changes, Disk, QUIET, Trees};
 use super::follower::Follower;
 use super::message::Message;
 use super::{Tone, duration, say, show};
@@ -38,6 +38,13 @@ impl Watcher {
         let us = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
         let us = us.context("a process cannot watch another one")?;
         let files: Vec<File> = program.parts.iter().map(File::of).collect::<anyhow::Result<_>>()?;
+        let sources: &[PathBuf] = if arguments.on_change.is_some() {
+            &arguments.sources
+        } else {
+            &[]
+        };
+        // As they are before the program runs: it may take a while until they are watched.
+        let trees = Trees::of(sources)?;
         let Some(child) = fork()? else {
             drop(ours);
             // Its parent ends at once: the program has no child that it did not start.
@@ -51,7 +58,7 @@ impl Watcher {
                         failing: BTreeMap::new(),
                         incomplete: BTreeMap::new(),
                     };
-                    watching.serve(theirs, us)
+                    watching.serve(trees, theirs, us)
                 }
                 Ok(Some(_)) => exit_at_once(0),
                 Err(_) => exit_at_once(1),
@@ -146,8 +153,9 @@ struct Watching {
 
 impl Watching {
     /// Serves the program until it ends.
-    fn serve(mut self, mut program: UnixStream, process: OwnedFd) -> ! {
-        if let Err(error) = self.prepare(&program, process).and_then(|()| self.watch(&mut program)) {
+    fn serve(mut self, trees: Trees, mut program: UnixStream, process: OwnedFd) -> ! {
+        let prepared = self.prepare(&program, process);
+        if let Err(error) = prepared.and_then(|()| self.watch(trees, &mut program)) {
             say(Tone::Bad, &format!("changes are not seen any more: {error:#}"));
         }
         // What is left is done where the end of the program is seen.
@@ -173,21 +181,16 @@ impl Watching {
         Ok(())
     }
 
-    fn watch(&mut self, program: &mut UnixStream) -> anyhow::Result<()> {
-        let mut disk = Disk::new()?;
+    fn watch(&mut self, trees: Trees, program: &mut UnixStream) -> anyhow::Result<()> {
+        let mut disk = Disk::new(trees)?;
         for (path, stamp) in self.files.iter().flat_map(|file| &file.read) {
             disk.watch(path, *stamp);
-        }
-        if self.arguments.on_change.is_some() {
-            for folder in &self.arguments.sources {
-                disk.watch_tree(&std::path::absolute(folder)?)?;
-            }
         }
         loop {
             let again = (!self.incomplete.is_empty()).then_some(QUIET);
             let mut changes = disk.wait(again)?;
             if !changes.sources.is_empty() {
-                changes.files.extend(self.build(&mut disk));
+                changes.files.extend(self.build(&mut disk)?);
             }
             let failing = self.failing.clone();
             let message = self.objects_of(&changes, &mut disk);
@@ -198,10 +201,10 @@ impl Watching {
     }
 
     /// Runs the user's own build, and once more if sources have changed meanwhile. Returns which files have changed.
-    fn build(&self, disk: &mut Disk) -> BTreeSet<PathBuf> {
+    fn build(&self, disk: &mut Disk) -> anyhow::Result<BTreeSet<PathBuf>> {
         let mut files = BTreeSet::new();
         let Some(build) = &self.arguments.on_change else {
-            return files;
+            return Ok(files);
         };
         // A build may write sources itself, so what changes during the second one is taken to be its own.
         for _ in 0..2 {
@@ -217,13 +220,13 @@ impl Watching {
                 ),
                 Err(error) => say(Tone::Bad, &format!("{build}: cannot be run: {error}")),
             }
-            let changes = disk.drain();
+            let changes = disk.drain()?;
             files.extend(changes.files);
             if changes.sources.is_empty() {
                 break;
             }
         }
-        files
+        Ok(files)
     }
 
     /// Gets the objects of the files that have changed, or that include what has.
