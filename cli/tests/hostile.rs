@@ -152,7 +152,7 @@ fn patchers_get_in_each_others_way_and_nothing_else() {
     assert_eq!(program.ask("?"), OLD);
 }
 
-/// Becomes another program all the time, and ends after a second.
+/// Becomes itself anew, sooner and later, and ends after some seconds.
 const RESTARTS: &str = r#"
     #include <stdio.h>
     #include <stdlib.h>
@@ -161,15 +161,16 @@ const RESTARTS: &str = r#"
     __attribute__((noipa, noinline)) int first(int n) { asm volatile("nop; nop; nop; nop"); return n + 1; }
     __attribute__((noipa, noinline)) int second(int n) { asm volatile("nop; nop; nop; nop"); return n + 1; }
     int main(int count, char **arguments) {
-        long end = count > 1 ? atol(arguments[1]) : time(0) + 3;
-        char text[32];
-        for (int n = 0; n < 20000; n++) {
+        long end = count > 1 ? atol(arguments[1]) : time(0) + 3, life = count > 1 ? atol(arguments[2]) : 0;
+        char text[32], next[32];
+        for (int n = 0; n < 1000 << life % 18; n++) {
             int a = first(0), b = second(0);
             if (a < 1 || a > 2 || b < 1 || b > 2) return 1;
         }
         if (time(0) > end) return 0;
         snprintf(text, sizeof text, "%ld", end);
-        execl("/proc/self/exe", arguments[0], text, (char *)0);
+        snprintf(next, sizeof next, "%ld", life + 1);
+        execl("/proc/self/exe", arguments[0], text, next, (char *)0);
         return 2;
     }
 "#;

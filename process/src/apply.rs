@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::inject;
 use crate::jit::{self, Jit};
 use crate::plan::{self, EntryChange, Options, Plan, PlanReport, Planner};
-use crate::procfs::Procfs;
+use crate::procfs::{self, Procfs};
 use crate::registry::{EventRecord, PatchRecord, Records, Registry, SlotRecord};
 use crate::report::{EntryState, PatchReport, RevertReport, now};
 use crate::retired::Retired;
@@ -34,6 +34,7 @@ fn with_hold<R: Send>(
         operation(&mut hold)
     };
     std::thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(Err(Error::NoProcess(_))) if procfs::is_alive(pid) => Err(Error::Executed(pid)),
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     })

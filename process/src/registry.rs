@@ -178,6 +178,7 @@ pub(crate) struct SymbolRecord {
     pub(crate) size: u64,
     pub(crate) function: bool,
     /// Whether it is a variable that may change.
+    #[serde(default)]
     pub(crate) writable: bool,
 }
 
