@@ -287,13 +287,22 @@ fn run(folder: &Folder, pid: &str, command: &[&str]) {
 }
 
 /// After whatever was killed, everything can be done as if nothing had been.
-fn goes_on(folder: &Folder, program: &mut Program, what: &str) {
+fn goes_on(folder: &Folder, program: &mut Program, what: &str, applied_before: bool) {
     let pid = program.pid();
+    if !applied_before {
+        // Entries that lead to the originals are left behind, and nothing else that shows.
+        run(folder, &pid, &["revert", "--all"]);
+        is_original(folder, &pid, what);
+    }
     run(folder, &pid, &["patch", "--replace", "large.o"]);
     assert_eq!(applied(folder, program, what), ["large"]);
     run(folder, &pid, &["revert", "--all"]);
     assert_eq!(applied(folder, program, what), [""; 0]);
-    let status: Value = serde_json::from_str(&folder.restub_ok(&["status", "--json", &pid])).expect("JSON");
+    is_original(folder, &pid, what);
+}
+
+fn is_original(folder: &Folder, pid: &str, what: &str) {
+    let status: Value = serde_json::from_str(&folder.restub_ok(&["status", "--json", pid])).expect("JSON");
     for function in list(&status, "functions") {
         assert_eq!(function["entry"], "original", "{what}: {function}");
     }
@@ -313,10 +322,10 @@ fn every_step(scenes: &[&str], flags: &[&str]) {
             let ended = !is_killed(&folder, &pid, step, killed);
             let what = format!("{name}, killed at step {step}");
             let now = applied(&folder, &mut program, &what);
+            goes_on(&folder, &mut program, &what, !now.is_empty());
             if outcomes.last() != Some(&now) {
                 outcomes.push(now);
             }
-            goes_on(&folder, &mut program, &what);
             if ended {
                 assert!(step > 10, "{name}: {step} steps");
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::inject;
 use crate::jit::{self, Jit};
 use crate::plan::{self, EntryChange, Options, Plan, PlanReport, Planner};
-use crate::procfs::Procfs;
+use crate::procfs::{self, Procfs};
 use crate::registry::{EventRecord, PatchRecord, Records, Registry, SlotRecord};
 use crate::report::{EntryState, PatchReport, RevertReport, now};
 use crate::retired::Retired;
@@ -46,7 +46,11 @@ fn with_hold<R: Send>(
     if let Some(Ok(tracer)) = tracer.get() {
         wait_for_end(&Path::new("/proc").join(tracer));
     }
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    match result {
+        Ok(Err(Error::NoProcess(_))) if procfs::is_alive(pid) => Err(Error::Executed(pid)),
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// Waits until nothing is left of a thread of this process. One that has been joined may still be on its way out, and

@@ -16,6 +16,8 @@ use crate::tls::{self, Runtime};
 pub(crate) struct PatchSymbol {
     pub(crate) patch: u64,
     pub(crate) target: Target,
+    /// Whether it is state, of which there has to be one; constants may have copies.
+    pub(crate) writable: bool,
 }
 
 /// Binds the names of one patch.
@@ -32,17 +34,47 @@ pub(crate) struct Binder<'a> {
     /// The code that finds thread-local variables.
     pub(crate) tls: Option<Runtime>,
     pub(crate) earlier: HashMap<String, PatchSymbol>,
+    /// The bytes of the patch's weak variables that are state.
+    pub(crate) weak_sizes: HashMap<String, u64>,
     /// The earlier patches that something was bound to.
     pub(crate) used: BTreeSet<u64>,
     pub(crate) refusals: Vec<Refusal>,
 }
 
 impl Resolver for Binder<'_> {
-    /// Weak and tentative variables, such as virtual tables and type information, are those that exist.
+    /// Weak and tentative variables, such as virtual tables and type information, are those that the module has. State, as
+    /// of inline functions, may also be that of an earlier patch, or of a library: there is to be one.
     fn earlier(&mut self, name: &[u8]) -> Option<Target> {
         let name = std::str::from_utf8(name).ok()?;
-        let symbol = self.modules[self.home].named(name).find(|symbol| !symbol.local)?;
-        (symbol.kind == Kind::Data).then(|| data(&self.modules[self.home], symbol))
+        let home = &self.modules[self.home];
+        if let Some(symbol) = home.named(name).find(|symbol| !symbol.local) {
+            return (symbol.kind == Kind::Data).then(|| data(home, symbol));
+        }
+        let own = *self.weak_sizes.get(name)?;
+        let patch = self.earlier.get(name).filter(|symbol| symbol.writable).cloned();
+        let library = || {
+            let exported = self
+                .modules
+                .iter()
+                .find_map(|module| Some((module, module.exported(name)?)));
+            exported.filter(|(_, symbol)| symbol.kind == Kind::Data)
+        };
+        let target = match &patch {
+            Some(symbol) => symbol.target,
+            None => library().map(|(module, symbol)| data(module, symbol))?,
+        };
+        if own > target.size && target.size > 0 {
+            self.refusals.push(Refusal::new(
+                "variable-size",
+                name,
+                format!(
+                    "it has {} bytes in the process and {own} in the patch; state cannot be converted",
+                    target.size
+                ),
+            ));
+        }
+        self.used.extend(patch.map(|symbol| symbol.patch));
+        Some(target)
     }
 
     fn external(&mut self, request: Request<'_>) -> Option<Target> {

@@ -206,9 +206,13 @@ pub(crate) fn counterpart<'m>(
         .copied()
         .filter(|symbol| source.is_some() && module.file_of(symbol).map(base_name) == source)
         .collect();
+    // If the target was made of that file too, it has no such definition of that file, or none that is not inlined.
+    let known = source.is_some() && module.files.iter().any(|file| Some(base_name(file)) == source);
     match (of_file.as_slice(), locals.as_slice()) {
-        ([only], _) | ([], [only]) => Ok(Some(only)),
+        ([only], _) => Ok(Some(only)),
+        ([], [only]) if !known => Ok(Some(only)),
         ([], []) => Ok(None),
+        ([], _) if known => Ok(None),
         (several, all) => {
             let count = if several.is_empty() { all.len() } else { several.len() };
             let files: Vec<&str> = all.iter().filter_map(|symbol| module.file_of(symbol)).collect();

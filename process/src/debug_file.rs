@@ -15,25 +15,48 @@ type FileHeader = elf::FileHeader64<LE>;
 /// Folders of separate debug files.
 const FOLDERS: [&str; 2] = ["/usr/lib/debug", "/usr/local/lib/debug"];
 
+/// A file with debug information.
+#[derive(Debug)]
+pub(crate) struct DebugFile {
+    /// As the process sees it.
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where paths of a process lead to: in its root folder, and in restub's own.
+pub(crate) fn roots(procfs: &Procfs) -> [PathBuf; 2] {
+    [procfs.path("root"), PathBuf::from("/")]
+}
+
+/// The files of this path, in all roots that have one. A name that stands in a file may be that of anything; what is no
+/// file may have no end.
+pub(crate) fn read<'r>(roots: &'r [PathBuf], path: &Path) -> impl Iterator<Item = Vec<u8>> + use<'r> {
+    let relative = path.strip_prefix("/").unwrap_or(path).to_owned();
+    let paths = roots.iter().map(move |root| root.join(&relative));
+    let files = paths.filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file()));
+    files.filter_map(|path| fs::read(path).ok())
+}
+
+/// Where a file with this build-id is, in each folder of debug files.
+pub(crate) fn by_build_id(build_id: &[u8]) -> Vec<PathBuf> {
+    let [first, rest @ ..] = build_id else {
+        return Vec::new();
+    };
+    let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = format!(".build-id/{first:02x}/{hex}.debug");
+    FOLDERS.iter().map(|folder| Path::new(folder).join(&name)).collect()
+}
+
 /// A file with the symbol table of a stripped module.
 ///
 /// Looked for as gdb does: by build-id, then by the name and checksum of `.gnu_debuglink`, in the root folder of the
 /// process and in restub's own; last comes the module's own `.gnu_debugdata`, which has functions only.
-pub(crate) fn find(procfs: &Procfs, module: &Module) -> Option<Vec<u8>> {
-    let roots = [procfs.path("root"), PathBuf::from("/")];
-    let in_roots = |path: &Path| {
-        let relative = path.strip_prefix("/").unwrap_or(path).to_owned();
-        roots.iter().map(move |root| root.join(&relative)).collect::<Vec<_>>()
-    };
-    if let [first, rest @ ..] = module.build_id.as_slice() {
-        let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-        for folder in FOLDERS {
-            let path = Path::new(folder).join(format!(".build-id/{first:02x}/{hex}.debug"));
-            let found = in_roots(&path).into_iter().filter_map(|path| fs::read(path).ok());
-            let mut matching = found.filter(|bytes| module::build_id_of(bytes).as_ref() == Some(&module.build_id));
-            if let Some(bytes) = matching.next() {
-                return Some(bytes);
-            }
+pub(crate) fn find(procfs: &Procfs, module: &Module) -> Option<DebugFile> {
+    let roots = roots(procfs);
+    for path in by_build_id(&module.build_id) {
+        let mut files = read(&roots, &path);
+        if let Some(bytes) = files.find(|bytes| module::build_id_of(bytes).as_ref() == Some(&module.build_id)) {
+            return Some(DebugFile { path, bytes });
         }
     }
     let header = FileHeader::parse(&*module.bytes).ok()?;
@@ -48,19 +71,18 @@ pub(crate) fn find(procfs: &Procfs, module: &Module) -> Option<Vec<u8>> {
                 .join(folder.strip_prefix("/").unwrap_or(folder))
                 .join(&name)
         }));
-        let files = places.iter().flat_map(|place| in_roots(place));
-        let mut matching = files
-            .filter_map(|path| fs::read(path).ok())
-            .filter(|bytes| crc32(bytes) == checksum);
-        if let Some(bytes) = matching.next() {
-            return Some(bytes);
+        for path in places {
+            if let Some(bytes) = read(&roots, &path).find(|bytes| crc32(bytes) == checksum) {
+                return Some(DebugFile { path, bytes });
+            }
         }
     }
     let (_, section) = sections.section_by_name(LE, b".gnu_debugdata")?;
     let packed = section.data(LE, &*module.bytes).ok()?;
     let mut bytes = Vec::new();
     lzma_rs::xz_decompress(&mut &*packed, &mut bytes).ok()?;
-    Some(bytes)
+    let path = module.path.clone();
+    Some(DebugFile { path, bytes })
 }
 
 /// The name and the checksum in `.gnu_debuglink`: the checksum follows the name's zero byte at a multiple of 4.

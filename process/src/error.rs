@@ -12,6 +12,9 @@ pub enum Error {
     /// There is no such process, or it ended meanwhile.
     #[error("process {0} does not exist")]
     NoProcess(i32),
+    /// The process has executed another program since it was looked at.
+    #[error("process {0} has become another program meanwhile (execve), which is as it was")]
+    Executed(i32),
     /// The dynamic linker is at work in the process.
     #[error("process {0} is still being started, or loads a library just now; try again")]
     Loading(i32),

@@ -192,12 +192,17 @@ fn new_symbols(image: &Image, module: &Module, objects: &[PatchObject<'_>]) -> V
         let mut all = objects.iter().flat_map(|object| &object.definitions);
         all.any(|definition| definition.name == name && (definition.kind == elf::STT_FUNC || definition.executable))
     };
+    let is_state = |name: &str| {
+        let mut all = objects.iter().flat_map(|object| &object.definitions);
+        all.any(|definition| definition.name == name && definition.is_state())
+    };
     symbols
         .map(|symbol| SymbolRecord {
             name: symbol.name.to_string(),
             address: symbol.address,
             size: symbol.size,
             function: is_function(&symbol.name),
+            writable: is_state(&symbol.name),
         })
         .collect()
 }

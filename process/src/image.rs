@@ -107,7 +107,7 @@ impl<'s, 'a> Planner<'s, 'a> {
     ) -> Result<Linked> {
         let module = &self.state.modules[home];
         self.prepare_tls(module, objects);
-        let mut binder = self.binder(home);
+        let mut binder = self.binder(home, objects);
         let (inputs, exposed) = retargeted(module, objects, matched, replacements, &mut binder);
         let fixed_at = fixed.map(|segments| segments.map(|(address, _)| address));
         let mut memory = ImageMemory::new(self.state.procfs, self.space.clone(), module.range.clone(), fixed_at);
@@ -173,7 +173,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         })
     }
 
-    fn binder(&self, home: usize) -> Binder<'s> {
+    fn binder(&self, home: usize, objects: &[PatchObject<'_>]) -> Binder<'s> {
         let state = self.state;
         let mut earlier = HashMap::new();
         // What goes when this patch comes is nothing to build on.
@@ -193,10 +193,13 @@ impl<'s, 'a> Planner<'s, 'a> {
                     PatchSymbol {
                         patch: patch.id,
                         target,
+                        writable: symbol.writable,
                     },
                 );
             }
         }
+        let definitions = objects.iter().flat_map(|object| &object.definitions);
+        let weak = definitions.filter(|definition| definition.weak && definition.is_state());
         let originals = self
             .registry
             .slots
@@ -210,6 +213,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             originals: originals.collect(),
             tls: self.registry.tls.clone(),
             earlier,
+            weak_sizes: weak.map(|weak| (weak.name.clone(), weak.size)).collect(),
             used: BTreeSet::new(),
             refusals: Vec::new(),
         }

@@ -70,6 +70,7 @@ mod codes;
 mod constructors;
 mod counterpart;
 mod debug_file;
+mod debug_parts;
 mod diff;
 mod dwarf;
 mod entry;

@@ -10,8 +10,8 @@ use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
 
-use crate::debug_file;
-use crate::dwarf;
+use crate::debug_file::{self, DebugFile};
+use crate::debug_parts;
 use crate::error::{Error, Result};
 use crate::procfs::{Mapping, Procfs};
 
@@ -66,7 +66,7 @@ pub(crate) struct Module {
     /// The file.
     pub(crate) bytes: Vec<u8>,
     /// The file with its symbols, if that is another one.
-    debug: Option<Vec<u8>>,
+    debug: Option<DebugFile>,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) files: Vec<Box<str>>,
     pub(crate) slots: Vec<Slot>,
@@ -139,16 +139,19 @@ impl Module {
             })
     }
 
-    /// The file that has the module's debug information, if there is any: the separate one that is known, the module
-    /// itself, or a separate one that nothing else was wanted from.
-    pub(crate) fn debug_file(&self, procfs: &Procfs) -> Cow<'_, [u8]> {
+    /// The file that has the module's debug information, if there is any, with its path: the separate one that is known,
+    /// the module itself, or a separate one that nothing else was wanted from.
+    pub(crate) fn debug_file(&self, procfs: &Procfs) -> (Cow<'_, Path>, Cow<'_, [u8]>) {
         if let Some(debug) = &self.debug {
-            return Cow::Borrowed(debug);
+            return (Cow::Borrowed(&debug.path), Cow::Borrowed(&debug.bytes));
         }
-        let separate = (!dwarf::is_in(&self.bytes))
+        let separate = (!debug_parts::is_in(&self.bytes))
             .then(|| debug_file::find(procfs, self))
             .flatten();
-        separate.map_or(Cow::Borrowed(&self.bytes), Cow::Owned)
+        match separate {
+            Some(DebugFile { path, bytes }) => (Cow::Owned(path), Cow::Owned(bytes)),
+            None => (Cow::Borrowed(&self.path), Cow::Borrowed(&self.bytes)),
+        }
     }
 
     /// What messages call a place: the function or the variable around it.
@@ -309,7 +312,7 @@ fn read(procfs: &Procfs, mapping: &Mapping, bytes: &[u8]) -> Result<Option<Modul
     if !module.has_symbol_table()
         && let Some(debug) = debug_file::find(procfs, &module)
     {
-        module.read_symbols(&debug, true);
+        module.read_symbols(&debug.bytes, true);
         module.debug = Some(debug);
     }
     module.index();

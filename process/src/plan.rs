@@ -9,7 +9,9 @@ use crate::arena::{Arena, Space};
 use crate::callers;
 use crate::codes;
 use crate::counterpart::{self, Matched};
-use crate::dwarf::{self, DebugInfo};
+use crate::debug_file;
+use crate::debug_parts::{self, DebugParts};
+use crate::dwarf::DebugInfo;
 use crate::entry::Method;
 use crate::error::{Error, Refusal, Result};
 use crate::finish::Patch;
@@ -255,9 +257,10 @@ impl<'s, 'a> Planner<'s, 'a> {
         let modules = &self.state.modules;
         let home = counterpart::home(modules, &objects);
         let module = &modules[home];
-        let debug_file = module.debug_file(self.state.procfs);
-        let sections = dwarf::of_file(&debug_file);
-        let debug = sections.as_ref().map(DebugInfo::new);
+        let (path, bytes) = module.debug_file(self.state.procfs);
+        let parts = debug_parts::of_file(&bytes, &path, &debug_file::roots(self.state.procfs));
+        let parts = self.noted(module, parts);
+        let debug = parts.as_ref().map(DebugInfo::new);
         let matched = counterpart::match_all(module, debug.as_ref(), &objects, &mut self.refusals, &mut self.notes);
         if matched.functions.is_empty() && self.refusals.is_empty() {
             self.refuse(
@@ -294,6 +297,25 @@ impl<'s, 'a> Planner<'s, 'a> {
             jit,
         };
         self.finish(patch, &objects, &matched, &replacements)
+    }
+
+    /// Says which parts of the target's debug information are missing.
+    fn noted<'p>(
+        &mut self,
+        module: &Module,
+        parts: std::result::Result<Option<DebugParts<'p>>, String>,
+    ) -> Option<DebugParts<'p>> {
+        let (parts, missing) = match parts {
+            Ok(parts) => {
+                let missing = parts.iter().flat_map(|parts| parts.missing.clone()).collect();
+                (parts, missing)
+            }
+            Err(supplementary) => (None, vec![supplementary]),
+        };
+        if !missing.is_empty() {
+            self.notes.push(types::missing(&module.display(), &missing));
+        }
+        parts
     }
 
     /// The layout guard.

@@ -307,6 +307,14 @@ pub(crate) fn state(pid: i32, tid: i32) -> Option<u8> {
     after_name.trim_start().bytes().next()
 }
 
+/// Whether some thread of a process has not ended.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let tasks = tasks(pid).unwrap_or_default();
+    tasks
+        .iter()
+        .any(|tid| !matches!(state(pid, *tid), None | Some(b'Z' | b'X')))
+}
+
 /// Who traces a thread, if somebody does.
 pub(crate) fn tracer(pid: i32, tid: i32) -> Option<(i32, String)> {
     let path = PathBuf::from(format!("/proc/{pid}/task/{tid}/status"));

@@ -177,6 +177,9 @@ pub(crate) struct SymbolRecord {
     pub(crate) address: u64,
     pub(crate) size: u64,
     pub(crate) function: bool,
+    /// Whether it is a variable that may change.
+    #[serde(default)]
+    pub(crate) writable: bool,
 }
 
 /// Something that was done.

@@ -39,6 +39,13 @@ pub(crate) struct Definition {
     pub(crate) relocated_constant: bool,
 }
 
+impl Definition {
+    /// Whether it is a variable that may change.
+    pub(crate) fn is_state(&self) -> bool {
+        self.kind == elf::STT_OBJECT && self.writable && !self.relocated_constant
+    }
+}
+
 /// A patch object, with what it defines.
 #[derive(Debug)]
 pub(crate) struct PatchObject<'a> {

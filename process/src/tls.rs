@@ -12,7 +12,10 @@
 //! | [`DYNAMIC`] and the address of a [control block](control_block) | finds this thread's block by `pthread_getspecific`, and makes it first if need be |
 //!
 //! A thread's blocks are in a table of its own, which the C library frees when the thread ends. All calls of the C
-//! library are made where the program itself calls a function of the patch.
+//! library are made where the program itself calls a function of the patch. Code that asks for an address takes no
+//! failure for an answer: where `malloc` fails, memory comes from a **reserve** that was mapped with the code, and once
+//! that is used up, the process is ended as glibc ends it when the first use of a variable finds no memory: by a message
+//! and exit status 127 (`__tls_get_addr` in `elf/dl-tls.c`).
 
 use std::fmt::Write as _;
 
@@ -29,17 +32,18 @@ pub(crate) const FIXED: u64 = 1 << 62;
 /// Marks the address of a control block.
 pub(crate) const DYNAMIC: u64 = 1 << 63;
 pub(crate) const CONTROL_BYTES: u64 = 64;
-/// The word with the key.
+/// The word with the key, and one with how much of the reserve is used, which follows.
 const KEY_BYTES: u64 = 64;
+/// What thread-local variables may take where `malloc` fails. Memory that is not touched costs nothing.
+const RESERVE_BYTES: u64 = 256 << 10;
 
 /// What of the C library is called, in the order in which the code has it.
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 6] = [
     "pthread_key_create",
     "pthread_key_delete",
     "pthread_getspecific",
     "pthread_setspecific",
     "malloc",
-    "realloc",
     "free",
 ];
 
@@ -77,8 +81,9 @@ impl Planner<'_, '_> {
         let place = |planner: &mut Self, bytes: u64| -> Option<(u64, u64)> {
             let start = planner.space.near_block(&home.range, bytes)?;
             let arena = planner.space.arena_of(start)?;
-            let key = planner.space.find_free(&arena, Region::Data, KEY_BYTES, KEY_BYTES)?;
-            planner.space.take(key..key + KEY_BYTES);
+            let bytes = KEY_BYTES + RESERVE_BYTES;
+            let key = planner.space.find_free(&arena, Region::Data, bytes, KEY_BYTES)?;
+            planner.space.take(key..key + bytes);
             Some((start, key))
         };
         // The code is as long wherever it is.
@@ -89,7 +94,7 @@ impl Planner<'_, '_> {
         let bytes = code(key, real, functions.as_ref().ok());
         let offset = |index: u64| start + index * ENTRY_BYTES;
         self.writes.push((start, bytes));
-        self.writes.push((key, vec![0; 8]));
+        self.writes.push((key, vec![0; 16]));
         self.registry.tls = Some(Runtime {
             get_address: offset(0),
             fixed_descriptor: offset(1),
@@ -98,7 +103,7 @@ impl Planner<'_, '_> {
             next: 0,
         });
         self.registry
-            .add_own([(start, length), (0, 0), (key, KEY_BYTES), (0, 0)]);
+            .add_own([(start, length), (0, 0), (key, KEY_BYTES + RESERVE_BYTES), (0, 0)]);
     }
 }
 
@@ -118,7 +123,7 @@ fn exported(modules: &[Module], name: &str) -> Option<u64> {
 }
 
 /// The functions of the C library, or which of them the process has not.
-fn library_functions(modules: &[Module]) -> Result<[u64; 7], String> {
+fn library_functions(modules: &[Module]) -> Result<[u64; 6], String> {
     let found = FUNCTIONS.map(|name| exported(modules, name));
     let missing: Vec<&str> = FUNCTIONS
         .iter()
@@ -136,7 +141,7 @@ fn library_functions(modules: &[Module]) -> Result<[u64; 7], String> {
 /// Bytes of each of the first three entries.
 const ENTRY_BYTES: u64 = 32;
 
-fn code(key: u64, real: Option<u64>, functions: Option<&[u64; 7]>) -> Vec<u8> {
+fn code(key: u64, real: Option<u64>, functions: Option<&[u64; 6]>) -> Vec<u8> {
     let (save, restore) = (machine_code::save_vectors(), machine_code::restore_vectors());
     let onward = match real {
         Some(_) => "jmpq *real(%rip)",
@@ -188,6 +193,12 @@ fn code(key: u64, real: Option<u64>, functions: Option<&[u64; 7]>) -> Vec<u8> {
     match functions {
         Some(functions) => {
             source.push_str(DYNAMIC_CODE);
+            let _ = writeln!(
+                source,
+                ".equ RESERVE_BYTES, {RESERVE_BYTES}\n.equ WRITE, {}\n.equ EXIT, {}",
+                libc::SYS_write,
+                libc::SYS_exit_group,
+            );
             for (name, address) in FUNCTIONS.iter().zip(functions) {
                 let _ = writeln!(source, "{name}: .quad {address:#x}");
             }
@@ -196,15 +207,16 @@ fn code(key: u64, real: Option<u64>, functions: Option<&[u64; 7]>) -> Vec<u8> {
     }
     let _ = writeln!(
         source,
-        "key: .quad {key:#x}\nreal: .quad {:#x}",
-        real.unwrap_or_default()
+        "key: .quad {key:#x}\nreal: .quad {:#x}\nreserve: .quad {:#x}",
+        real.unwrap_or_default(),
+        key + KEY_BYTES,
     );
     machine_code::assemble(&source)
 }
 
 /// `rbx`: the control block; `r12`: the offset in the thread's block; `r13`: the word with the key and one; `r14`: the
 /// key, then this thread's table, which holds how many places it has, and then the blocks. Eight bytes in front of each
-/// block lies what `malloc` gave for it.
+/// block lies what was allocated for it.
 const DYNAMIC_CODE: &str = "
     dynamic:
     push %rbp
@@ -255,30 +267,35 @@ const DYNAMIC_CODE: &str = "
     jmp have_key
 
     grow:
-    mov $0, %r13d
+    lea 136(,%rcx,8), %rdi
+    call allocate
+    mov %rax, %r13
+    mov (%rbx), %rdx
+    add $16, %rdx
+    cld
+    lea 8(%r13), %rdi
+    xor %ecx, %ecx
     test %r14, %r14
     jz 1f
-    mov (%r14), %r13
+    lea 8(%r14), %rsi
+    mov (%r14), %rcx
+    sub %rcx, %rdx
+    rep movsq
     1:
-    mov %r14, %rdi
-    lea 136(,%rcx,8), %rsi
-    call *realloc(%rip)
-    test %rax, %rax
-    jz no_memory
-    mov %rax, %r14
-    mov (%rbx), %rcx
-    lea 16(%rcx), %rdx
-    mov %rdx, (%r14)
-    2:
-    movq $0, 8(%r14,%r13,8)
-    inc %r13
-    cmp %rdx, %r13
-    jb 2b
+    mov %rdx, %rcx
+    xor %eax, %eax
+    rep stosq
+    mov (%rbx), %rdx
+    add $16, %rdx
+    mov %rdx, (%r13)
     mov %r15d, %edi
-    mov %r14, %rsi
+    mov %r13, %rsi
     call *pthread_setspecific(%rip)
     test %eax, %eax
     jnz no_memory
+    mov %r14, %rdi
+    mov %r13, %r14
+    call release
     mov (%rbx), %rcx
     jmp have_place
 
@@ -286,9 +303,7 @@ const DYNAMIC_CODE: &str = "
     mov 8(%rbx), %rdi
     add 16(%rbx), %rdi
     add $8, %rdi
-    call *malloc(%rip)
-    test %rax, %rax
-    jz no_memory
+    call allocate
     mov 16(%rbx), %rdx
     lea 7(%rax,%rdx), %r13
     neg %rdx
@@ -308,8 +323,47 @@ const DYNAMIC_CODE: &str = "
     mov %r13, %rax
     jmp have_block
 
+    allocate:
+    push %r12
+    mov %rdi, %r12
+    call *malloc(%rip)
+    test %rax, %rax
+    jnz 1f
+    add $15, %r12
+    and $-16, %r12
+    mov key(%rip), %rdx
+    mov %r12, %rax
+    lock xadd %rax, 8(%rdx)
+    add %rax, %r12
+    cmp $RESERVE_BYTES, %r12
+    ja no_memory
+    add reserve(%rip), %rax
+    1:
+    pop %r12
+    ret
+
+    release:
+    mov %rdi, %rax
+    sub reserve(%rip), %rax
+    cmp $RESERVE_BYTES, %rax
+    jb 1f
+    jmp *free(%rip)
+    1:
+    ret
+
     no_memory:
+    mov $WRITE, %eax
+    mov $2, %edi
+    lea message(%rip), %rsi
+    mov $message_end-message, %edx
+    syscall
+    mov $EXIT, %eax
+    mov $127, %edi
+    syscall
     ud2
+    message:
+    .ascii \"cannot allocate memory for thread-local data of a patch\\n\"
+    message_end:
 
     destroy:
     endbr64
@@ -323,11 +377,11 @@ const DYNAMIC_CODE: &str = "
     test %rax, %rax
     jz 1b
     mov -8(%rax), %rdi
-    call *free(%rip)
+    call release
     jmp 1b
     2:
     mov %rbx, %rdi
-    call *free(%rip)
+    call release
     add $8, %rsp; pop %r12; pop %rbx
     ret
     .p2align 3
@@ -339,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_code_is_as_long_wherever_it_is() {
-        let functions = [1, 2, 3, 4, 5, 6, 7];
+        let functions = [1, 2, 3, 4, 5, 6];
         let lengths = [0, 0x7fff_1234_5678].map(|key| code(key, Some(8), Some(&functions)).len());
         assert_eq!(lengths[0], lengths[1]);
         let code = code(0x1111, None, None);

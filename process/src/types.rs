@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use gimli::DwTag;
 
 use crate::counterpart::Matched;
+use crate::debug_parts;
 use crate::dwarf::{self, DebugInfo, Location, Place};
 use crate::error::Refusal;
 use crate::module::{Kind, Module, Symbol};
@@ -107,7 +108,12 @@ impl Index {
         match symbol.kind {
             Kind::Function | Kind::Ifunc => self.functions.get(&address).copied(),
             Kind::Data => self.variables.get(&address).copied(),
-            Kind::Tls => self.thread_local.get(&symbol.address).copied(),
+            Kind::Tls => {
+                let by_offset = self.thread_local.get(&symbol.address);
+                // gcc's split debug information has an address for the offset.
+                let by_name = || self.thread_local_names.get(&*symbol.name).filter(|_| !symbol.local);
+                by_offset.or_else(by_name).copied()
+            }
         }
     }
 }
@@ -119,6 +125,14 @@ fn is_named_type(tag: DwTag) -> bool {
             | gimli::DW_TAG_class_type
             | gimli::DW_TAG_union_type
             | gimli::DW_TAG_enumeration_type
+    )
+}
+
+/// What is said where parts of the debug information of one side are not to be found.
+pub(crate) fn missing(side: &str, parts: &[String]) -> String {
+    format!(
+        "types: not all compared: debug information of {side} is in files that are not to be found: {}",
+        parts.join(", ")
     )
 }
 
@@ -137,9 +151,12 @@ pub(crate) fn check(guard: &Guard<'_>, target: Option<&DebugInfo<'_>>) -> Findin
             "types: not compared: no debug information in {names}; compile with -g"
         ));
     }
-    let Some(ours) = dwarf::of_image(guard.image) else {
+    let Some(ours) = debug_parts::of_image(guard.image) else {
         return findings;
     };
+    if !ours.missing.is_empty() {
+        findings.notes.push(missing("the patch", &ours.missing));
+    }
     let Some(target) = target else {
         let name = guard.module.display();
         findings

@@ -231,3 +231,56 @@ fn new_variables_at_a_fixed_distance_are_refused() {
         );
     }
 }
+
+/// Takes all memory that `malloc` has, when it is told to.
+const EXHAUSTED: &str = r#"
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/resource.h>
+    __attribute__((noipa, noinline)) int touch(int n) { __asm__ volatile("nop; nop; nop; nop"); return n; }
+    int main(void) {
+        char line[16];
+        while (fgets(line, sizeof line, stdin)) {
+            if (line[0] == 'x') {
+                struct rlimit none = {1, 1};
+                setrlimit(RLIMIT_AS, &none);
+                for (size_t size = 1 << 16; size; size /= 2) while (malloc(size)) {}
+            }
+            int first = touch(1), second = touch(1);
+            void *memory = malloc(1);
+            printf("%d %d %d\n", first, second, memory == 0);
+            free(memory);
+            fflush(stdout);
+        }
+        return 0;
+    }
+"#;
+
+#[test]
+fn new_variables_where_malloc_has_no_memory() {
+    for (bytes, enough) in [(1000, true), (1 << 20, false)] {
+        let folder = Folder::new();
+        let path = folder.compile("gcc", "prog.c", EXHAUSTED, "prog", &["-O2"]);
+        let log = std::fs::File::create(folder.path("log")).expect("a log");
+        let mut program = Program::start_with(std::process::Command::new(path).stderr(log));
+        assert_eq!(program.ask("?"), "1 1 0");
+        let source = format!(
+            "static __thread long count = 5; static __thread volatile char space[{bytes}];
+             int touch(int n) {{ space[n]++; return count += n + space[n + 1]; }}"
+        );
+        let objects = folder.object("gcc", "fix.c", &source, &["-O2", "-fPIC"]);
+        patch(program.pid(), &objects, &Options::default()).expect("the patch");
+        if enough {
+            assert_eq!(program.ask("x"), "6 7 1");
+            assert_eq!(program.ask("?"), "8 9 1");
+            program.end();
+            continue;
+        }
+        program.send("x");
+        assert_eq!(program.wait().code(), Some(127));
+        assert_eq!(
+            std::fs::read_to_string(folder.path("log")).expect("the log"),
+            "cannot allocate memory for thread-local data of a patch\n"
+        );
+    }
+}

@@ -64,6 +64,11 @@ const SAME: &str = r#"
 "#;
 
 fn program(folder: &Folder, compiler: &str, flags: &[&str]) -> Program {
+    changed_program(folder, compiler, flags, |_| {})
+}
+
+/// The program, whose file something is done to before it runs.
+fn changed_program(folder: &Folder, compiler: &str, flags: &[&str], change: impl Fn(&Folder)) -> Program {
     folder.compile(compiler, "other.c", OTHER, "other.o", &[&["-O2", "-c"], flags].concat());
     let path = folder.compile(
         compiler,
@@ -72,6 +77,7 @@ fn program(folder: &Folder, compiler: &str, flags: &[&str]) -> Program {
         "prog",
         &[&["-O2", "other.o"], flags].concat(),
     );
+    change(folder);
     let mut program = Program::start(&path, &[]);
     assert_eq!(program.ask(""), "16 102");
     program
@@ -189,8 +195,12 @@ const CASES: &[Case] = &[
 ];
 
 fn guard(compiler: &str, flags: &[&str], patch_compiler: &str, patch_flags: &[&str]) {
+    guard_changed(compiler, flags, patch_compiler, patch_flags, |_| {});
+}
+
+fn guard_changed(compiler: &str, flags: &[&str], patch_compiler: &str, patch_flags: &[&str], change: impl Fn(&Folder)) {
     let folder = Folder::new();
-    let mut program = program(&folder, compiler, flags);
+    let mut program = changed_program(&folder, compiler, flags, change);
     let options = Options::default();
     // clang says nothing of variables that are defined elsewhere, so the plan says that they are not compared.
     let silent = patch_compiler.starts_with("clang");
@@ -319,6 +329,85 @@ fn clang_dwarf_5_with_gcc_dwarf_4_in_type_units() {
         "gcc",
         &["-gdwarf-4", "-fdebug-types-section", "-gz"],
     );
+}
+
+/// Has dwz take out what the program and another one have in common.
+fn deduplicated(folder: &Folder, flags: &[&str]) {
+    let copy = PROGRAM.replace("\"%d %d\\n\"", "\"%d %d.\\n\"");
+    let debug = if flags.is_empty() { "-gdwarf-4" } else { "-gdwarf-5" };
+    folder.compile("gcc", "copy.c", &copy, "copy", &["-O2", debug, "other.o"]);
+    folder.tool("dwz", &[flags, &["-m", "common.debug", "prog", "copy"]].concat());
+    assert!(folder.path("common.debug").exists());
+}
+
+#[test]
+fn gcc_with_a_supplementary_file_of_dwz() {
+    guard_changed("gcc", &["-gdwarf-4"], "gcc", &["-g"], |folder| {
+        deduplicated(folder, &[])
+    });
+}
+
+#[test]
+fn gcc_with_a_supplementary_file_of_dwarf_5() {
+    guard_changed("gcc", &["-gdwarf-5"], "gcc", &["-g"], |folder| {
+        deduplicated(folder, &["-5"])
+    });
+}
+
+#[test]
+fn gcc_with_split_debug_information_on_both_sides() {
+    guard("gcc", &["-g", "-gsplit-dwarf"], "gcc", &["-g", "-gsplit-dwarf"]);
+}
+
+#[test]
+fn gcc_with_split_debug_information_of_dwarf_4() {
+    let split = ["-gdwarf-4", "-gsplit-dwarf", "-fdebug-types-section"];
+    guard("gcc", &split, "clang-19", &["-g", "-gsplit-dwarf"]);
+}
+
+#[test]
+fn clang_with_a_package_of_split_debug_information() {
+    let split = ["-gdwarf-5", "-gsplit-dwarf", "-fPIE", "-pie"];
+    guard_changed(
+        "clang-19",
+        &split,
+        "clang-19",
+        &["-gsplit-dwarf=single", "-g"],
+        |folder| {
+            folder.tool("llvm-dwp-19", &["-e", "prog", "-o", "prog.dwp"]);
+            folder.tool("sh", &["-c", "rm *.dwo"]);
+        },
+    );
+}
+
+#[test]
+fn parts_that_are_not_to_be_found_are_named() {
+    let options = Options::default();
+    let split = ["-g", "-gsplit-dwarf"];
+    let cases: [(&[&str], &str, &[&str]); 3] = [
+        (&["-gdwarf-4"], "common.debug", &["-g"]),
+        (&split, "prog-prog.dwo", &["-g"]),
+        (&["-g"], "fd.dwo", &split),
+    ];
+    for (flags, part, patch_flags) in cases {
+        let folder = Folder::new();
+        let target = changed_program(&folder, "gcc", flags, |folder| {
+            if part == "common.debug" {
+                deduplicated(folder, &[]);
+            }
+        });
+        std::fs::create_dir(folder.path("patch")).expect("a folder");
+        let wrong = changed("int fd;", "long fd;");
+        let flags = [&["-O2", "-c"], patch_flags].concat();
+        folder.compile("gcc", "patch/prog.c", &wrong, "patch/fd.o", &flags);
+        let patch = [Input::open(folder.path("patch/fd.o")).expect("an object")];
+        plan(target.pid(), &patch, &options).expect_err("it is known");
+        let place = if part == "fd.dwo" { "patch/fd.dwo" } else { part };
+        std::fs::remove_file(folder.path(place)).expect("the part");
+        let report = plan(target.pid(), &patch, &options).expect("nobody knows better");
+        let named = |note: &String| note.contains("files that are not to be found: ") && note.ends_with(part);
+        assert!(report.notes.iter().any(named), "{:?}", report.notes);
+    }
 }
 
 const CLASSES: &str = r#"

@@ -24,8 +24,8 @@ pub(crate) struct TrialArguments {
     /// How many seconds CMD may take
     #[arg(long, value_name = "SECONDS", default_value = "60", requires = "verify")]
     pub(crate) verify_timeout: f64,
-    /// Watch the process for so long, and take the patch back if it logs a crash; at the end CMD is run again. If the
-    /// process ends, that is reported. A line of what it writes to standard output and error, where these are files, or
+    /// Watch the process for so long, and take the patch back if it logs a crash, or if restub is told to end (SIGINT,
+    /// SIGTERM, SIGHUP); at the end CMD is run again. If the process ends, that is reported. A line of what it writes to standard output and error, where these are files, or
     /// to the files of --log is a crash if it has one of: segfault, Segmentation fault, SIGSEGV, SIGABRT, SIGBUS, core
     /// dumped, Assertion, assertion failed, ASSERTION FAILED, CRASH, panicked at, terminate called, stack smashing
     #[arg(long, value_name = "SECONDS")]

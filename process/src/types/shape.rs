@@ -2,6 +2,7 @@
 
 use gimli::{AttributeValue, DwTag};
 
+use crate::debug_parts::Reader;
 use crate::dwarf::{self, DebugInfo, Entry, Place};
 
 /// How many qualifiers and names a type may be behind.
@@ -173,13 +174,7 @@ fn member<'d>(info: &DebugInfo<'d>, place: Place, entry: &Entry<'d>) -> Option<M
     if entry.tag() != gimli::DW_TAG_member || dwarf::is_flag_set(entry, gimli::DW_AT_external) {
         return None;
     }
-    let kind = match entry.attr_value(gimli::DW_AT_type)? {
-        AttributeValue::UnitRef(_) | AttributeValue::DebugInfoRef(_) | AttributeValue::DebugTypesRef(_) => {
-            info.inherited(place, gimli::DW_AT_type)
-        }
-        _ => None,
-    };
-    let kind = kind.and_then(|(place, _, value)| info.target(place, value));
+    let kind = info.target(place, entry.attr_value(gimli::DW_AT_type)?);
     let start = dwarf::number(entry, gimli::DW_AT_data_member_location).unwrap_or(0) * 8;
     let bits = dwarf::number(entry, gimli::DW_AT_bit_size);
     let at = match (
@@ -231,7 +226,7 @@ pub(super) fn virtual_functions(info: &DebugInfo<'_>, place: Place) -> Vec<(u64,
     functions
 }
 
-fn element(value: AttributeValue<dwarf::Reader<'_>>) -> Option<u64> {
+fn element(value: AttributeValue<Reader<'_>>) -> Option<u64> {
     let expression = value.exprloc_value()?;
     let encoding = gimli::Encoding {
         format: gimli::Format::Dwarf32,

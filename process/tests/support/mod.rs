@@ -116,6 +116,11 @@ impl Program {
         assert!(status.success(), "{status}");
     }
 
+    /// Waits for the program to end by itself.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("the program ends")
+    }
+
     /// A field of `/proc/PID/status` in KiB.
     pub(crate) fn memory_kib(&self, field: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("procfs");
