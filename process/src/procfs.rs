@@ -287,7 +287,8 @@ pub(crate) fn system(pid: i32, operation: &'static str, source: io::Error) -> Er
     Error::System { pid, operation, source }
 }
 
-/// The threads of a process, in the order of their numbers.
+/// The threads of a process: the main thread, which stays, and then the others in the order of their numbers. Numbers
+/// begin anew when they are used up, so that the main thread's need not be the lowest.
 pub(crate) fn tasks(pid: i32) -> Result<Vec<i32>> {
     let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NoProcess(pid),
@@ -296,7 +297,7 @@ pub(crate) fn tasks(pid: i32) -> Result<Vec<i32>> {
     let mut tids: Vec<i32> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    tids.sort_unstable();
+    tids.sort_unstable_by_key(|tid| (*tid != pid, *tid));
     Ok(tids)
 }
 
