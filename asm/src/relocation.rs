@@ -1,4 +1,10 @@
-//! Relocation types: numbers and names.
+//! Relocation types: numbers, names, and which one a place takes.
+
+use alloc::string::String;
+
+use crate::encode::FixupKind;
+use crate::section::Fix;
+use crate::symbol::Operator;
 
 /// x86-64 psABI relocation numbers (table 4.9).
 pub(crate) mod r {
@@ -81,5 +87,62 @@ pub(crate) fn named(name: &[u8]) -> Option<u32> {
         "GOTPCRELX" => r::GOTPCRELX,
         "REX_GOTPCRELX" => r::REX_GOTPCRELX,
         _ => return None,
+    })
+}
+
+/// The type for a value.
+pub(crate) fn absolute_kind(fix: &Fix) -> Result<u32, String> {
+    match fix.size {
+        8 => Ok(r::R64),
+        4 if fix.kind == FixupKind::AbsoluteSigned => Ok(r::R32S),
+        4 => Ok(r::R32),
+        2 => Ok(r::R16),
+        1 => Ok(r::R8),
+        size => Err(alloc::format!("there is no relocation of {size} bytes")),
+    }
+}
+
+/// The type for a value less the place.
+pub(crate) fn relative_kind(size: u8) -> Result<u32, String> {
+    match size {
+        8 => Ok(r::PC64),
+        4 => Ok(r::PC32),
+        2 => Ok(r::PC16),
+        1 => Ok(r::PC8),
+        size => Err(alloc::format!("there is no relative relocation of {size} bytes")),
+    }
+}
+
+/// The type for what an operator makes of a symbol.
+pub(crate) fn operator_kind(operator: Operator, fix: &Fix, relative: bool) -> Result<u32, String> {
+    use Operator as O;
+    Ok(match (operator, fix.size) {
+        (O::Plt, 4) => r::PLT32,
+        (O::Gotpcrel, 4) => match fix.relaxable {
+            _ if !relative => r::GOTPCREL,
+            0 => r::GOTPCREL,
+            1 => r::GOTPCRELX,
+            _ => r::REX_GOTPCRELX,
+        },
+        (O::GotpcrelNorelax, 4) => r::GOTPCREL,
+        (O::Gotpcrel, 8) => r::GOTPCREL64,
+        (O::Got, 4) => r::GOT32,
+        (O::Got, 8) => r::GOT64,
+        (O::Gotoff, 8) => r::GOTOFF64,
+        (O::Pltoff, 8) => r::PLTOFF64,
+        (O::Gotplt, 8) => r::GOTPLT64,
+        (O::Tlsgd, 4) => r::TLSGD,
+        (O::Tlsld, 4) => r::TLSLD,
+        (O::Gottpoff, 4) => r::GOTTPOFF,
+        (O::Tpoff, 4) => r::TPOFF32,
+        (O::Tpoff, 8) => r::TPOFF64,
+        (O::Dtpoff, 4) => r::DTPOFF32,
+        (O::Dtpoff, 8) => r::DTPOFF64,
+        (O::Tlsdesc, 4) => r::GOTPC32_TLSDESC,
+        (O::Tlscall, _) => r::TLSDESC_CALL,
+        (O::Size, 4) => r::SIZE32,
+        (O::Size, 8) => r::SIZE64,
+        (O::Foreign, _) => return Err(String::from("this relocation operator is for 32-bit code")),
+        (_, size) => return Err(alloc::format!("this relocation operator does not fit {size} bytes")),
     })
 }

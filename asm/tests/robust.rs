@@ -129,3 +129,20 @@ fn a_source_says_what_it_has_to_say() {
     assert_eq!(errors.0.len(), 4);
     assert_eq!(errors.0[3].severity, Severity::Error);
 }
+
+/// LLVM writes them so, and does not read them.
+#[test]
+fn shifts_by_1_into_a_new_register_need_no_count() {
+    for (bare, counted) in [
+        ("{nf} shrb %r8b, %sil", "{nf} shrb $1, %r8b, %sil"),
+        ("shlq %rax, %r20", "shlq $1, %rax, %r20"),
+        ("rorl 8(%rdi,%rcx,8), %eax", "rorl $1, 8(%rdi,%rcx,8), %eax"),
+        (
+            ".intel_syntax noprefix\n{nf} sar sil, r8b",
+            ".intel_syntax noprefix\n{nf} sar sil, r8b, 1",
+        ),
+    ] {
+        let object = |line: &str| assemble(format!("{line}\n"), &Options::default()).unwrap();
+        assert_eq!(object(bare), object(counted), "{bare}");
+    }
+}

@@ -3,6 +3,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::Assembler;
+use super::cursor::Cursor;
+
+/// After this many errors the rest of the source is not read.
+const MOST_ERRORS: usize = 100;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,3 +81,77 @@ impl core::fmt::Display for Errors {
 }
 
 impl core::error::Error for Errors {}
+
+impl Assembler<'_> {
+    pub(super) fn report(&mut self, cursor: &Cursor<'_>, input: usize, message: String) {
+        let (text, column) = cursor.line_text();
+        let (file, line) = match self.inputs.get(input) {
+            Some(input) => (input.name.to_string(), cursor.line - input.first_line + 1),
+            None => self.place_of(self.line),
+        };
+        self.error_count += 1;
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Error,
+            file,
+            line,
+            column: column as u32,
+            message,
+            source: String::from_utf8_lossy(text).into_owned(),
+        });
+        self.stop |= self.error_count >= MOST_ERRORS;
+    }
+
+    /// `.warning` and `.print`: what the source says itself.
+    pub(super) fn say(&mut self, severity: Severity, message: String) {
+        let (file, line) = self.place_of(self.line);
+        self.diagnostics.push(Diagnostic {
+            severity,
+            file,
+            line,
+            column: 0,
+            message,
+            source: String::new(),
+        });
+    }
+
+    /// File and line of a line number that counts over all inputs.
+    pub(super) fn place_of(&self, line: u32) -> (String, u32) {
+        let input = self.inputs.iter().rev().find(|input| input.first_line <= line);
+        input.map_or((String::new(), 0), |input| {
+            (input.name.to_string(), line - input.first_line + 1)
+        })
+    }
+
+    pub(super) fn report_line(&mut self, line: u32, message: &str) {
+        let (file, number) = self.place_of(line);
+        let input = self.inputs.iter().rposition(|input| input.first_line <= line);
+        let source = input.and_then(|index| {
+            let input = &self.inputs[index];
+            let text = if index == 0 { self.source } else { &input.text };
+            let text = text.split(|&b| b == b'\n').nth((line - input.first_line) as usize)?;
+            Some(String::from_utf8_lossy(text).into_owned())
+        });
+        self.error_count += 1;
+        self.diagnostics.push(Diagnostic {
+            severity: Severity::Error,
+            file,
+            line: number,
+            column: 0,
+            message: message.into(),
+            source: source.unwrap_or_default(),
+        });
+    }
+
+    /// What was found wrong after reading, as diagnostics.
+    pub(super) fn problems(&mut self) -> Result<(), Errors> {
+        let problems = core::mem::take(&mut self.unit.problems);
+        for problem in problems.iter().take(MOST_ERRORS) {
+            self.report_line(problem.line, &problem.message);
+        }
+        if self.error_count == 0 {
+            Ok(())
+        } else {
+            Err(Errors(core::mem::take(&mut self.diagnostics)))
+        }
+    }
+}

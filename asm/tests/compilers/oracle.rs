@@ -15,7 +15,7 @@ pub(crate) enum Reference {
     },
     /// GNU as does not take it.
     Llvm(Vec<u8>),
-    /// No assembler takes it; the message is GNU as's.
+    /// Neither takes it; the message is GNU as's.
     Refused(String),
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum Reference {
 pub(crate) fn reference(path: &Path, source: &[u8], cache: &Cache) -> Result<Reference, String> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let include = vec![format!("-I{}", folder.display())];
-    let made = cache.made("as", &include, path, "reference.o", |file| {
+    let made = cache.made("as", &include, path, "as-or-llvm.o", |file| {
         let plain = file.with_extension("s");
         fs::write(&plain, without_addrsig(source)).map_err(|e| e.to_string())?;
         let mut message = String::new();
@@ -42,11 +42,12 @@ pub(crate) fn reference(path: &Path, source: &[u8], cache: &Cache) -> Result<Ref
                 Err(error) => message = error,
             }
         }
+        fs::write(&plain, with_counts(source)).map_err(|e| e.to_string())?;
         // The older one is closer to GNU as in how long jumps become; the younger one knows AVX10.2.
         for version in ["llvm-mc-19", "llvm-mc-22"] {
             let mut llvm = Command::new(version);
             llvm.args(["-triple=x86_64-linux-gnu", "-filetype=obj", "-mattr", APX]);
-            if run(llvm.args(&include).arg("-o").arg(file).arg(path)).is_ok() {
+            if run(llvm.args(&include).arg("-o").arg(file).arg(&plain)).is_ok() {
                 return mark(file, b'L');
             }
         }
@@ -79,6 +80,40 @@ fn without_addrsig(source: &[u8]) -> Vec<u8> {
     let lines = source.split_inclusive(|&byte| byte == b'\n');
     let kept = lines.filter(|line| !line.trim_ascii_start().starts_with(b".addrsig"));
     kept.flatten().copied().collect()
+}
+
+/// LLVM writes shifts and rotations by 1 into a new register without their count (`{nf} shrb %r8b, %sil`), and does not
+/// read that; `shrb %cl, %sil` is one by `cl`. rustc's code for diamondrapids has some.
+fn with_counts(source: &[u8]) -> Vec<u8> {
+    let lines = source.split_inclusive(|&byte| byte == b'\n');
+    lines
+        .flat_map(|line| {
+            let text = std::str::from_utf8(line).ok().and_then(with_count);
+            text.map_or_else(|| line.to_vec(), String::into_bytes)
+        })
+        .collect()
+}
+
+fn with_count(line: &str) -> Option<String> {
+    const SHIFTS: [&str; 8] = ["shl", "shr", "sal", "sar", "rol", "ror", "rcl", "rcr"];
+    let statement = line.trim();
+    let bare = statement.strip_prefix("{nf}").unwrap_or(statement).trim_start();
+    let (mnemonic, operands) = bare.split_once(char::is_whitespace)?;
+    let is_att = !SHIFTS.contains(&mnemonic);
+    if is_att && !SHIFTS.contains(&mnemonic.strip_suffix(['b', 'w', 'l', 'q'])?) {
+        return None;
+    }
+    let head = &line[..line.find(operands)?];
+    let (first, last) = operands.rsplit_once(", ")?;
+    let constant = first.starts_with('$') || last.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    // LLVM writes no space behind the commas in an address.
+    if first.contains(", ") || constant || first == "%cl" || last == "cl" {
+        return None;
+    }
+    Some(match is_att {
+        true => format!("{head}$1, {operands}\n"),
+        false => format!("{head}{operands}, 1\n"),
+    })
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
