@@ -22,6 +22,8 @@ use crate::stopped::Stopped;
 use crate::threads::Hold;
 use crate::unwind;
 
+/// How often a patch is planned, where the target itself maps what was free.
+const PLANS: usize = 10;
 /// Between looks at a thread that is about to be gone.
 const END_PAUSE: Duration = Duration::from_micros(50);
 /// For a machine on which threads do not get to run, and a number that another thread has got meanwhile.
@@ -83,19 +85,31 @@ pub fn plan(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PlanRep
 /// With the reason; the process is as it was then.
 pub fn patch(pid: i32, inputs: &[Input<'_>], options: &Options) -> Result<PatchReport> {
     with_hold(pid, options, |hold| {
-        let state = State::read(hold.procfs)?;
-        if let Some(plan) = already_applied(&state, inputs, options) {
-            return Ok(PatchReport {
-                plan,
-                stop: None,
-                attempts: 0,
-                threads: 0,
-            });
+        let mut plans = 0;
+        loop {
+            let state = State::read(hold.procfs)?;
+            if let Some(plan) = already_applied(&state, inputs, options) {
+                return Ok(PatchReport {
+                    plan,
+                    stop: None,
+                    attempts: 0,
+                    threads: 0,
+                });
+            }
+            let plan = Planner::new(&state, options).plan(inputs)?;
+            plans += 1;
+            match prepare(hold, &state, &plan) {
+                Ok(()) => return switch(hold, &state, plan, options),
+                Err(error) if is_taken(&error) && plans < PLANS => {}
+                Err(error) => return Err(error),
+            }
         }
-        let plan = Planner::new(&state, options).plan(inputs)?;
-        prepare(hold, &state, &plan)?;
-        switch(hold, &state, plan, options)
     })
+}
+
+/// Whether the target has mapped something since the plan was made, where the plan has restub's memory.
+fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::Injected { source, .. } if source.raw_os_error() == Some(libc::EEXIST))
 }
 
 /// The report on a patch of the same contents that is applied; with `replace`, and is the only one.

@@ -77,14 +77,14 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A system call that was made in the target's name fails.
-    #[error("process {pid}: {call} in the target fails: {reason}")]
+    #[error("process {pid}: {call} in the target fails: {source}")]
     Injected {
         /// The process.
         pid: i32,
         /// The system call.
         call: &'static str,
         /// The system's reason.
-        reason: String,
+        source: std::io::Error,
     },
     /// Memory of the target does not hold what it should.
     #[error("process {pid}: memory at {address:#x} does not hold {expected}; something else writes there")]

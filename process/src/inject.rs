@@ -124,7 +124,7 @@ fn run(hold: &mut Hold<'_>, tid: i32, place: u64, calls: &[Call]) -> Result<()> 
                 return Err(Error::Injected {
                     pid: procfs.pid,
                     call: call.name,
-                    reason: io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EINVAL)).to_string(),
+                    source: io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EINVAL)),
                 });
             }
         }
