@@ -306,7 +306,7 @@ fn operations_may_follow_one_another_at_once() {
     let patch_of = object(&folder, "leaf.c", "int leaf(void) { return 2; }");
     let options = Options::default();
     patch(program.pid(), &patch_of, &options).expect("the patch");
-    for _ in 0..1000 {
+    for _ in 0..300 {
         // Takes hold of the process, and lets it go without having stopped it.
         let report = patch(program.pid(), &patch_of, &options).expect("nothing traces the process any more");
         assert_eq!(report.plan.already_applied.as_deref(), Some("leaf.c"));
