@@ -82,7 +82,7 @@ fn has_numbers(mem: &Mem) -> bool {
 }
 
 #[inline(always)]
-fn has_scale(mem: &Mem) -> bool {
+pub(crate) fn has_scale(mem: &Mem) -> bool {
     matches!(mem.scale, 1 | 2 | 4 | 8)
 }
 

@@ -4,6 +4,7 @@
 //! [`crate::prefix`] and [`crate::address`] write the same bytes, and all others. Here there is as little to decide as
 //! can be: what may be missing is written all the same, and what comes next is written over it.
 
+use crate::address::has_scale;
 use crate::encode::{CAPACITY, Parts};
 use crate::form::Form;
 use crate::operand::Mem;
@@ -26,8 +27,7 @@ pub(crate) fn is_simple(mem: &Mem) -> bool {
     match mem.index {
         None => plain && num < 16,
         Some(index) => {
-            let scaled = matches!(mem.scale, 1 | 2 | 4 | 8);
-            plain && index.class == RegClass::R64 && index.num != 4 && (num | index.num) < 16 && scaled
+            plain && index.class == RegClass::R64 && index.num != 4 && (num | index.num) < 16 && has_scale(mem)
         }
     }
 }

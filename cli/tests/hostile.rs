@@ -109,15 +109,6 @@ fn patchers_get_in_each_others_way_and_nothing_else() {
     folder.compile("two.c", "int second(int n) { return n + 2; }", &["-O2", "-fPIE"]);
     let pid = program.pid();
     assert_eq!(program.ask("?"), OLD);
-    let start = |arguments: &[&str]| -> Child {
-        let mut restub = Command::new(env!("CARGO_BIN_EXE_restub"));
-        restub
-            .args(arguments)
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        restub.spawn().expect("restub starts")
-    };
     let mut done = 0;
     for _ in 0..5 {
         let commands: [&[&str]; 6] = [
@@ -128,7 +119,7 @@ fn patchers_get_in_each_others_way_and_nothing_else() {
             &["patch", "--replace", &pid, "fix.o"],
             &["status", &pid],
         ];
-        let running: Vec<Child> = commands.iter().map(|command| start(command)).collect();
+        let running: Vec<Child> = commands.iter().map(|command| folder.start_restub(command)).collect();
         for restub in running {
             let output = restub.wait_with_output().expect("restub ends");
             // Somebody else traces it, or its threads were not to be had in time.

@@ -115,13 +115,7 @@ fn a_process_that_logs_a_crash_or_ends_has_not_borne_the_patch() {
         let ready = folder.file("ready");
         let command = format!("touch {}; exit 0", ready.display());
         let arguments = ["patch", "--probation", "30", "--verify", &command, &pid, "fix.o"];
-        let mut restub = Command::new(env!("CARGO_BIN_EXE_restub"));
-        restub
-            .args(arguments)
-            .current_dir(folder.path())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null());
-        let restub = restub.spawn().expect("restub starts");
+        let restub = folder.start_restub(&arguments);
         while !ready.exists() {
             std::thread::yield_now();
         }
@@ -154,17 +148,8 @@ fn a_patch_on_trial_is_taken_back_if_restub_is_told_to_end() {
         ("TERM", ["--verify", "sleep 100"]),
         ("HUP", ["--probation", "100"]),
     ] {
-        let mut restub = Command::new(env!("CARGO_BIN_EXE_restub"));
-        restub
-            .arg("patch")
-            .args(trial)
-            .args([&*pid, "fix.o"])
-            .current_dir(folder.path());
-        let restub = restub
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("restub starts");
+        let [option, value] = trial;
+        let restub = folder.start_restub(&["patch", option, value, &pid, "fix.o"]);
         while program.ask("?") == "1" {
             std::thread::yield_now();
         }

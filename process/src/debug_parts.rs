@@ -53,30 +53,15 @@ pub(crate) fn of_file<'b>(
         None => None,
         Some(link) => Some(link.find(path, roots).ok_or_else(|| link.name.display().to_string())?),
     };
-    let mut parts = DebugParts {
-        main,
-        supplementary,
-        package: None,
-        split: Vec::new(),
-        missing: Vec::new(),
-    };
-    parts.find_split(Some(path), roots);
-    Ok(Some(parts))
+    Ok(Some(DebugParts::new(main, supplementary, Some(path), roots)))
 }
 
 /// The debug information of a patch that is linked. `None` if its objects have none.
 pub(crate) fn of_image(image: &restub_loader::Image) -> Option<DebugParts<'_>> {
     let named = |id: SectionId| image.debug.iter().find(|section| &*section.name == id.name());
     named(SectionId::DebugInfo)?;
-    let mut parts = DebugParts {
-        main: sections(|id| named(id).map_or_else(Cow::default, |section| Cow::Borrowed(&section.bytes[..])))?,
-        supplementary: None,
-        package: None,
-        split: Vec::new(),
-        missing: Vec::new(),
-    };
-    parts.find_split(None, &[PathBuf::from("/")]);
-    Some(parts)
+    let main = sections(|id| named(id).map_or_else(Cow::default, |section| Cow::Borrowed(&section.bytes[..])))?;
+    Some(DebugParts::new(main, None, None, &[PathBuf::from("/")]))
 }
 
 fn sections<'s>(mut section: impl FnMut(SectionId) -> Cow<'s, [u8]>) -> Option<Sections<'s>> {
@@ -157,7 +142,25 @@ impl Link {
     }
 }
 
-impl DebugParts<'_> {
+impl<'a> DebugParts<'a> {
+    /// Adds what was split off from the main sections.
+    fn new(
+        main: Sections<'a>,
+        supplementary: Option<Sections<'static>>,
+        path: Option<&Path>,
+        roots: &[PathBuf],
+    ) -> Self {
+        let mut parts = DebugParts {
+            main,
+            supplementary,
+            package: None,
+            split: Vec::new(),
+            missing: Vec::new(),
+        };
+        parts.find_split(path, roots);
+        parts
+    }
+
     /// Finds what was split off: in the package of the file, or by the names that its units have.
     fn find_split(&mut self, path: Option<&Path>, roots: &[PathBuf]) {
         let dwarf: Dwarf<Reader<'_>> = self.main.borrow(|section| EndianSlice::new(section, LittleEndian));

@@ -113,6 +113,7 @@ pub use entry::Method;
 pub use error::{Error, Refusal, Result};
 pub use look::{history, status};
 pub use plan::{Consistency, FunctionPlan, Options, PlanReport};
+pub use procfs::is_alive;
 pub use report::{EntryState, Event, FunctionStatus, PatchReport, PatchStatus, RevertReport, Status};
 pub use retired::Exposed;
 pub use symbol_file::{SymbolFile, symbol_files};

@@ -1,5 +1,6 @@
 //! What a patch will do, decided in full before anything is written.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use restub_loader::Input;
@@ -345,7 +346,7 @@ impl<'s, 'a> Planner<'s, 'a> {
             .iter()
             .map(|(symbol, _)| symbol.address..symbol.address + symbol.size);
         let replaced: Vec<_> = replaced.collect();
-        self.check_registers(&modules[home], &functions, linked);
+        self.check_registers(&modules[home], &functions, &replaced, linked);
         for (address, difference) in findings.signatures {
             let name = functions.iter().find(|(symbol, _)| symbol.address == address);
             let name = name.map_or_else(String::new, |(symbol, _)| symbol.name.to_string());
@@ -359,11 +360,14 @@ impl<'s, 'a> Planner<'s, 'a> {
     }
 
     /// Refuses to change registers that callers keep.
-    fn check_registers(&mut self, module: &Module, functions: &[types::Replaced<'_>], linked: &Linked) {
-        let inside = |place: u64| {
-            let mut replaced = functions.iter();
-            replaced.any(|(symbol, _)| (symbol.address..symbol.address + symbol.size).contains(&place))
-        };
+    fn check_registers(
+        &mut self,
+        module: &Module,
+        functions: &[types::Replaced<'_>],
+        replaced: &[Range<u64>],
+        linked: &Linked,
+    ) {
+        let inside = |place: u64| replaced.iter().any(|range| range.contains(&place));
         let old = |address: u64| {
             let known = module.symbols.iter().find(|symbol| symbol.address == address)?;
             // Of the file, which has no jumps of patches.

@@ -182,21 +182,16 @@ impl Procfs {
     ///
     /// The kernel copies page by page: bytes on one page are written all or not at all, also when the caller is killed.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        let mut written = Ok(());
         // Where steps are counted, what the kernel does in several is several.
         let first = if steps::matter() {
             bytes.len().min((PAGE_BYTES - address % PAGE_BYTES) as usize)
         } else {
             bytes.len()
         };
-        let mut at = address;
-        for part in [&bytes[..first], &bytes[first..]] {
-            if !part.is_empty() {
-                written = written.and_then(|()| self.memory.write_all_at(part, at));
-                steps::step();
-            }
-            at += first as u64;
-        }
+        let (first, rest) = bytes.split_at(first);
+        let behind = address + first.len() as u64;
+        let written = self.write_at_once(address, first);
+        let written = written.and_then(|()| self.write_at_once(behind, rest));
         written.map_err(|source| match source.raw_os_error() {
             Some(libc::EIO | libc::ESRCH | libc::EFAULT) if state(self.pid, self.pid).is_none() => {
                 Error::NoProcess(self.pid)
@@ -214,6 +209,14 @@ impl Procfs {
             address,
             expected: "what has just been written",
         })
+    }
+
+    fn write_at_once(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        if !bytes.is_empty() {
+            self.memory.write_all_at(bytes, address)?;
+            steps::step();
+        }
+        Ok(())
     }
 
     /// A field of `/proc/PID/status`.
@@ -308,8 +311,9 @@ pub(crate) fn state(pid: i32, tid: i32) -> Option<u8> {
     after_name.trim_start().bytes().next()
 }
 
-/// Whether some thread of a process has not ended.
-pub(crate) fn is_alive(pid: i32) -> bool {
+/// Whether some thread of a process has not ended; its main thread may have.
+#[must_use]
+pub fn is_alive(pid: i32) -> bool {
     let tasks = tasks(pid).unwrap_or_default();
     tasks
         .iter()

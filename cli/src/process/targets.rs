@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use restub_process::is_alive;
 
 /// Processes, other than by their number as the first operand.
 #[derive(Debug, Args)]
@@ -97,20 +98,6 @@ fn processes() -> anyhow::Result<Vec<i32>> {
     pids.retain(|pid| u32::try_from(*pid) != Ok(std::process::id()) && is_alive(*pid));
     pids.sort_unstable();
     Ok(pids)
-}
-
-/// Whether a process is there, and not only its status for its parent.
-pub(crate) fn is_alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.trim_start().chars().next());
-    match state {
-        // The main thread may have ended before others.
-        Some('Z') => std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1),
-        Some('X') | None => false,
-        Some(_) => true,
-    }
 }
 
 fn is_called(pid: i32, name: &str) -> bool {

@@ -8,10 +8,10 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use restub_process::PatchReport;
+use restub_process::{PatchReport, is_alive};
 
 use super::interrupt;
-use super::targets::{executable, is_alive};
+use super::targets::executable;
 
 /// When a patch is taken back again.
 #[derive(Debug, Args)]
@@ -25,9 +25,10 @@ pub(crate) struct TrialArguments {
     #[arg(long, value_name = "SECONDS", default_value = "60", requires = "verify")]
     pub(crate) verify_timeout: f64,
     /// Watch the process for so long, and take the patch back if it logs a crash, or if restub is told to end (SIGINT,
-    /// SIGTERM, SIGHUP); at the end CMD is run again. If the process ends, that is reported. A line of what it writes to standard output and error, where these are files, or
-    /// to the files of --log is a crash if it has one of: segfault, Segmentation fault, SIGSEGV, SIGABRT, SIGBUS, core
-    /// dumped, Assertion, assertion failed, ASSERTION FAILED, CRASH, panicked at, terminate called, stack smashing
+    /// SIGTERM, SIGHUP); at the end CMD is run again. If the process ends, that is reported. A line of what it writes to
+    /// standard output and error, where these are files, or to the files of --log is a crash if it has one of: segfault,
+    /// Segmentation fault, SIGSEGV, SIGABRT, SIGBUS, core dumped, Assertion, assertion failed, ASSERTION FAILED, CRASH,
+    /// panicked at, terminate called, stack smashing
     #[arg(long, value_name = "SECONDS")]
     pub(crate) probation: Option<f64>,
     /// A log file of the process (repeatable)

@@ -5,7 +5,7 @@
 mod program;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) use program::Program;
 use tempfile::TempDir;
@@ -65,6 +65,14 @@ impl Folder {
     /// Runs restub in the folder.
     pub(crate) fn restub(&self, arguments: &[&str]) -> Output {
         self.output(env!("CARGO_BIN_EXE_restub"), arguments)
+    }
+
+    /// Starts restub in the folder, with pipes for what it prints.
+    pub(crate) fn start_restub(&self, arguments: &[&str]) -> Child {
+        let mut restub = Command::new(env!("CARGO_BIN_EXE_restub"));
+        restub.args(arguments).current_dir(self.path());
+        let restub = restub.stdout(Stdio::piped()).stderr(Stdio::piped());
+        restub.spawn().expect("restub starts")
     }
 
     /// Runs restub, which has to succeed, and gives what it prints.

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
+use object::elf;
+
 use super::compare::Comparison;
 use super::object::{CompareObject, Field, Meant, Relocation, Role};
 use super::output::Output;
 use crate::retarget::numbered;
-use object::elf;
 
 /// What a reference becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl<'c, 'o, 'a> Extract<'c, 'o, 'a> {
             self.keep(section, self.new.extent(root), &mut open);
         }
         self.follow(open)?;
-        Output::new(&self)?.finish(&self)
+        Output::new(&self).finish(&self)
     }
 
     /// Keeps all that what is kept refers to.

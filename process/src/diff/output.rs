@@ -33,7 +33,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Sections and symbols.
-    pub(super) fn new(extract: &Extract<'_, '_, '_>) -> Option<Self> {
+    pub(super) fn new(extract: &Extract<'_, '_, '_>) -> Self {
         let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
         if let Some(source) = &extract.new.source {
             object.add_file_symbol(source.clone().into_bytes());
@@ -71,7 +71,7 @@ impl Output {
             sh_type: elf::SHT_PROGBITS,
             sh_flags: elf::SectionFlags(0),
         };
-        Some(output)
+        output
     }
 
     fn add_chunk(&mut self, new: &CompareObject<'_>, section: usize, range: &Range<u64>) {
