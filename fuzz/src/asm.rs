@@ -68,8 +68,7 @@ fn text_of(bytes: &[u8]) -> Option<String> {
     }
     let text = format(&instruction);
     // GNU as, too, leaves REX.W out where a register is only extended or nothing is done, and has a shorter form of the
-    // interrupt. A prefix
-    // that is a word of the text is one of its own.
+    // interrupt. A prefix that is a word of the text is one of its own.
     const OTHERS: [&str; 16] = [
         "vpinsr",
         "xchgq %rax,%rax",

@@ -1,7 +1,8 @@
-//! Random histories of a session, beside a simple model of it: which module is there, what each name stands for, and what
-//! each function returns. The fuzz target `session_history` and a test share it.
+//! Random histories of a session, beside a simple model of it: which module is there, what each name stands for, what each
+//! function returns, and whether the unwinder knows it. The fuzz target `session_history` and a test share it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::c_void;
 use std::fmt::Write as _;
 
 use restub::loader::Input;
@@ -228,6 +229,7 @@ impl Model {
             assert_eq!(symbol.is_some(), definition.is_some(), "{name}: {symbol:?}\n{self:#?}");
             if let (Some(definition), true) = (definition, name.starts_with('f')) {
                 assert_eq!(call(session, &name), definition.value, "{name}\n{self:#?}");
+                self.check_unwinding(session, &name);
             }
         }
         for (name, value) in self.modules.values().flat_map(|module| &module.own) {
@@ -236,8 +238,41 @@ impl Model {
                 Value::Following(name) => self.current(name).map_or(0, |definition| definition.value) + 1,
             };
             assert_eq!(call(session, name), expected, "{name}\n{self:#?}");
+            self.check_unwinding(session, name);
         }
     }
+
+    /// Frames of a function can be unwound. Where names stand for stubs, it is not known here what they lead to.
+    fn check_unwinding(&self, session: &Session, name: &str) {
+        if !self.stubs {
+            let address = session.symbol(name).expect("it was called").address;
+            assert_eq!(unwinds_as(address), Some(address), "{name}\n{self:#?}");
+        }
+    }
+
+    /// Where the functions are that a module defines.
+    fn functions(&self, session: &Session, key: u64) -> Vec<u64> {
+        let published = self.names.iter().filter(|(name, definitions)| {
+            name.starts_with('f') && definitions.last().is_some_and(|last| last.module == key)
+        });
+        let own = self.modules[&key].own.iter().map(|(name, _)| name);
+        let names = published.map(|(name, _)| name).chain(own);
+        names
+            .map(|name| session.symbol(name).expect("it is there").address)
+            .collect()
+    }
+}
+
+/// The beginning of the function that the unwinder takes a place in the code for.
+fn unwinds_as(address: u64) -> Option<u64> {
+    unsafe extern "C" {
+        /// libgcc's unwind-dw2-fde.h: the bases are those of text, of data and of the function.
+        fn _Unwind_Find_FDE(pc: u64, bases: &mut [u64; 3]) -> *const c_void;
+    }
+    let mut bases = [0; 3];
+    // SAFETY: it looks the address up in tables, all of them of code that is there.
+    let record = unsafe { _Unwind_Find_FDE(address, &mut bases) };
+    (!record.is_null()).then_some(bases[2])
 }
 
 fn call(session: &Session, name: &str) -> i32 {
@@ -369,9 +404,8 @@ pub fn check_history(bytes: &[u8]) {
         model.compare(&session);
     }
     // A session that is dropped unloads what is left; here it is done one by one, users first.
-    while !stubs && let Some((&key, module)) = model.modules.iter().next_back() {
-        // SAFETY: nothing of the module is running.
-        unsafe { session.unload(module.id) }.unwrap_or_else(|error| panic!("{error}\n{model:#?}"));
+    while !stubs && let Some((&key, _)) = model.modules.iter().next_back() {
+        unload(&session, &model, key).unwrap_or_else(|error| panic!("{error}\n{model:#?}"));
         model.remove(key);
         model.compare(&session);
     }
@@ -383,13 +417,25 @@ fn pick(model: &Model, choices: &mut Choices<'_>) -> u64 {
     *choices.pick(&keys)
 }
 
+/// Unloads a module. When it is gone, its functions are not unwound any more.
+fn unload(session: &Session, model: &Model, key: u64) -> Result<(), Error> {
+    let functions = model.functions(session, key);
+    // SAFETY: nothing of the module is running.
+    unsafe { session.unload(model.modules[&key].id) }?;
+    // With stubs the addresses are those of stubs, which stay.
+    if !model.stubs {
+        for address in functions {
+            assert_eq!(unwinds_as(address), None, "{model:#?}");
+        }
+    }
+    Ok(())
+}
+
 fn step(session: &Session, model: &mut Model, choices: &mut Choices<'_>) {
     match choices.below(8) {
         5 | 6 if !model.stubs && !model.modules.is_empty() => {
             let key = pick(model, choices);
-            // SAFETY: nothing of the module is running.
-            let result = unsafe { session.unload(model.modules[&key].id) };
-            match (result, model.is_used(key)) {
+            match (unload(session, model, key), model.is_used(key)) {
                 (Ok(()), false) => model.remove(key),
                 (Err(Error::InUse { .. }), true) => {}
                 (result, used) => panic!("unload of {key}, used: {used}: {result:?}\n{model:#?}"),
@@ -397,8 +443,7 @@ fn step(session: &Session, model: &mut Model, choices: &mut Choices<'_>) {
         }
         5 if choices.once_in(2) && !model.modules.is_empty() => {
             let key = pick(model, choices);
-            // SAFETY: nothing of the module is running.
-            match unsafe { session.unload(model.modules[&key].id) } {
+            match unload(session, model, key) {
                 Ok(()) => {
                     assert!(!model.is_followed(key), "{key}\n{model:#?}");
                     model.remove(key);
