@@ -54,10 +54,13 @@ fn rows_compute_what_the_psabi_says() {
 #[test]
 fn other_linkers_make_the_same_of_generated_cases() {
     const BATCH: u64 = 50;
-    let batches = number("RESTUB_FUZZ_BATCHES", 1);
+    // Seeds of differences that were found, whose causes are in the table of `peers.rs` now.
+    const FOUND: [u64; 1] = [43];
+    let first = number("RESTUB_SEED", 0);
+    let batches = first..first + 2 * number("RESTUB_FUZZ_BATCHES", 1);
     for peer in [Peer::Gnu, Peer::Lld] {
         let mut total = Tally::default();
-        for seed in number("RESTUB_SEED", 0)..number("RESTUB_SEED", 0) + 2 * batches {
+        for seed in batches.clone().chain(FOUND) {
             for scope in [Scope::Program, Scope::Library] {
                 let result = peer.check(scope, &fuzzing::batch(scope, seed, BATCH));
                 let (tally, differences) = result.unwrap_or_else(|error| panic!("{error}"));

@@ -76,7 +76,7 @@ impl<'a> Model<'a> {
         model
     }
 
-    fn symbols(&self) -> impl Iterator<Item = (usize, &'a SymbolPlan)> + '_ {
+    pub(super) fn symbols(&self) -> impl Iterator<Item = (usize, &'a SymbolPlan)> + '_ {
         self.linked.iter().flat_map(|object| {
             let symbols = &self.case.object(*object).symbols;
             symbols.iter().map(|symbol| (*object, symbol))

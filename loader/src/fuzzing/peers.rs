@@ -12,7 +12,7 @@ use std::process::Command;
 use super::case::{Case, Scope};
 use super::choices::{Choices, entropy};
 use super::kinds::GOT;
-use super::model::{Model, Site};
+use super::model::{Bound, Model, Site};
 use super::ours::{Ours, link_case};
 use super::plan::RelocationTable;
 use super::theirs::{Complaints, Folder, Theirs};
@@ -67,26 +67,35 @@ pub struct Tally {
 /// A difference that is meant to be: who differs, at which site, and why.
 struct Explanation {
     peer: Peer,
-    applies: fn(&Row, ours: &Meaning, theirs: &Meaning) -> bool,
+    applies: fn(&Disagreement<'_>) -> bool,
     cause: &'static str,
 }
 
+/// A site, and what two linkers make of it.
+struct Disagreement<'a> {
+    model: &'a Model<'a>,
+    site: Site<'a>,
+    ours: Meaning,
+    theirs: Meaning,
+}
+
 /// The differences that are known, each with its cause.
-const EXPLAINED: [Explanation; 4] = [
+const EXPLAINED: [Explanation; 5] = [
     Explanation {
         peer: Peer::Lld,
-        applies: |row, ours, theirs| {
-            let (signed, unsigned) = (Meaning::OutOfRange, |meaning: &Meaning| {
-                matches!(meaning, Meaning::Field(0x8000_0000..))
-            });
-            row.number == 32 && ((unsigned(ours) && *theirs == signed) || (*ours == signed && unsigned(theirs)))
+        applies: |at| {
+            let pair = [&at.ours, &at.theirs];
+            let unsigned = pair
+                .iter()
+                .any(|meaning| matches!(meaning, Meaning::Field(0x8000_0000..)));
+            at.site.row.number == 32 && unsigned && pair.contains(&&Meaning::OutOfRange)
         },
         cause: "lld takes sizes for signed; here an object may be larger than 2 GiB, as for GNU ld",
     },
     Explanation {
         peer: Peer::Gnu,
-        applies: |row, ours, theirs| {
-            row.width < 4 && matches!((ours, theirs), (Meaning::OutOfRange, Meaning::Field(_)))
+        applies: |at| {
+            at.site.row.width < 4 && matches!((&at.ours, &at.theirs), (Meaning::OutOfRange, Meaning::Field(_)))
         },
         cause: "GNU ld takes negative values of one bit more in fields of 8 and 16 bits",
     },
@@ -100,10 +109,31 @@ const EXPLAINED: [Explanation; 4] = [
         applies: call_out_of_reach,
         cause: "a call out of reach gets a PLT entry here, and is an error there",
     },
+    Explanation {
+        peer: Peer::Gnu,
+        applies: size_of_another,
+        cause: "where a definition has no size, GNU ld keeps that of one before it that does not count",
+    },
 ];
 
-fn call_out_of_reach(row: &Row, ours: &Meaning, theirs: &Meaning) -> bool {
-    row.need == Need::Plt && matches!((ours, theirs), (Meaning::Address(_), Meaning::OutOfRange))
+fn call_out_of_reach(at: &Disagreement<'_>) -> bool {
+    at.site.row.need == Need::Plt && matches!((&at.ours, &at.theirs), (Meaning::Address(_), Meaning::OutOfRange))
+}
+
+fn size_of_another(at: &Disagreement<'_>) -> bool {
+    let Disagreement { model, site, .. } = at;
+    let (Bound::Section(_, bound) | Bound::Absolute(bound)) = model.bound(site.object, site.symbol) else {
+        return false;
+    };
+    let mut others = model
+        .symbols()
+        .map(|(_, symbol)| symbol)
+        .filter(|symbol| symbol.is_global() && symbol.name == bound.name && !symbol.is_undefined() && symbol.size != 0);
+    let taken = |size: u64| match size.wrapping_add_signed(site.relocation.addend) {
+        0x1_0000_0000.. if site.row.width == 4 => Meaning::OutOfRange,
+        value => Meaning::Field(value),
+    };
+    site.row.formula == Formula::Size && bound.size == 0 && others.any(|other| at.theirs == taken(other.size))
 }
 
 /// Whether cases for other linkers have relocations of that type.
@@ -481,15 +511,19 @@ impl Comparison<'_> {
                 self.tally.out_of_range += u64::from(mine == Meaning::OutOfRange);
                 continue;
             }
-            let known = EXPLAINED
-                .iter()
-                .find(|known| known.peer == peer && (known.applies)(site.row, &mine, &theirs));
-            match known {
+            let at = Disagreement {
+                model: &model,
+                site,
+                ours: mine,
+                theirs,
+            };
+            let mut known = EXPLAINED.iter().filter(|known| known.peer == peer);
+            match known.find(|known| (known.applies)(&at)) {
                 Some(known) => *self.tally.explained.entry(known.cause).or_default() += 1,
                 None => self.differ(
                     index,
                     format!(
-                        "{} against {:?} of {:?} + {:#x} at {}+{:#x} ({:#x}): ours {mine:x?}, {peer:?} {theirs:x?}",
+                        "{} against {:?} of {:?} + {:#x} at {}+{:#x} ({:#x}): ours {:x?}, {peer:?} {:x?}",
                         site.row.name,
                         site.symbol.name,
                         model.bound(site.object, site.symbol),
@@ -497,6 +531,8 @@ impl Comparison<'_> {
                         place.0,
                         place.1,
                         linked.place,
+                        at.ours,
+                        at.theirs,
                     ),
                 ),
             }
