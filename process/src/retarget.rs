@@ -34,6 +34,7 @@ pub(crate) struct Definition {
     pub(crate) weak: bool,
     /// Whether it is in a section that is written, or relocated, at run time.
     pub(crate) writable: bool,
+    /// Whether it is in a section of code that is loaded.
     pub(crate) executable: bool,
     /// Whether its section becomes read-only once relocated.
     pub(crate) relocated_constant: bool,
@@ -111,6 +112,9 @@ impl<'a> PatchObject<'a> {
                 continue;
             };
             let flags = header.sh_flags(LE);
+            let loaded = flags.contains(elf::SHF_ALLOC)
+                && !flags.contains(elf::SHF_EXCLUDE)
+                && header.sh_type(LE) != elf::SHT_NULL;
             let section_name = object.section_name(header);
             object.definitions.push(Definition {
                 name,
@@ -122,7 +126,7 @@ impl<'a> PatchObject<'a> {
                 local: symbol.st_bind() == elf::STB_LOCAL,
                 weak: symbol.st_bind() == elf::STB_WEAK || symbol.st_bind() == elf::STB_GNU_UNIQUE,
                 writable: flags.contains(elf::SHF_WRITE),
-                executable: flags.contains(elf::SHF_EXECINSTR),
+                executable: loaded && flags.contains(elf::SHF_EXECINSTR),
                 relocated_constant: section_name.starts_with(b".data.rel.ro"),
             });
         }
