@@ -271,7 +271,7 @@ impl Unit {
                     absolute_kind(fix)?
                 };
                 let adjust = if relative { to_place } else { 0 };
-                let (target, addend) = self.target_of(value.plus, section, offset, value.addend, relative);
+                let (target, addend) = self.target_of(id, value.plus, section, offset, value.addend, relative);
                 Ok(Filled::Reloc {
                     kind,
                     target,
@@ -309,10 +309,11 @@ impl Unit {
     }
 
     /// The section symbol with the label's offset, or the label itself where that would change the meaning: in
-    /// mergeable sections (an addend there selects another string), thread-local ones, and those of COMDAT groups
-    /// (the linker may take another file's, which is laid out otherwise).
+    /// mergeable sections (an addend there selects another string), thread-local ones, and from outside in those of
+    /// COMDAT groups (the linker may take another file's, which is laid out otherwise).
     fn target_of(
         &self,
+        from: SectionId,
         symbol: SymbolId,
         section: SectionId,
         offset: i64,
@@ -325,7 +326,8 @@ impl Unit {
             let name = self.symbols.name(symbol);
             !name.is_empty() && !name.starts_with(b".L")
         };
-        let comdat = home.group.as_ref().is_some_and(|group| group.comdat) || home.name.starts_with(b".gnu.linkonce");
+        let grouped = home.group.as_ref().is_some_and(|group| group.comdat) || home.name.starts_with(b".gnu.linkonce");
+        let comdat = grouped && section != from;
         let keep = symbol != 0
             && (flags & elf::SHF_TLS != 0
                 || (flags & elf::SHF_MERGE != 0 && (relative || addend != 0))
@@ -367,7 +369,7 @@ impl Unit {
         let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique);
         match self.resolve_symbol(value.plus).ok()? {
             Resolved::Section(section, offset) if !exported => {
-                let (target, base) = self.target_of(value.plus, section, offset, value.addend, true);
+                let (target, base) = self.target_of(id, value.plus, section, offset, value.addend, true);
                 Some(Filled::Reloc {
                     kind,
                     target,

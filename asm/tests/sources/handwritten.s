@@ -136,6 +136,19 @@ sym_b:	.float	1.5, -2e3
 	xchgl	%eax, %eax
 	xchgq	%rax, %rax
 	xchg	%eax, %eax
+# A COMDAT section's own references go by the section, those of others by the name.
+	.section	.data.ring, "awG", @progbits, ring, comdat
+ring_local:
+	.quad	ring_local
+	.quad	ring_local + 8
+	.section	.data.outside, "aw", @progbits
+	.quad	ring_local + 8
+	.section	.gnu.linkonce.d.once, "aw", @progbits
+once_local:
+	.quad	once_local + 4
+	.data
+	.quad	once_local + 4
+
 # To a line table, an instruction begins with a prefix that has a line of its own. A file that has no debug information
 # would get some from GNU as.
 	.section	.debug_info, "", @progbits
