@@ -138,7 +138,7 @@ impl Unit {
             size,
             to_end: size,
             relaxable: 0,
-            kind: FixupKind::Branch,
+            kind: self.symbols.branch_kind(target),
         };
         out.resize(out.len() + size as usize, 0);
         let stays = !long || self.jump_stays(id, target);
@@ -252,11 +252,7 @@ impl Unit {
         match resolved {
             Resolved::Constant(value) if !relative => Ok(Filled::Bytes(value)),
             Resolved::Constant(value) => {
-                let kind = if fix.kind == FixupKind::Branch && fix.size == 4 {
-                    r::PC32
-                } else {
-                    relative_kind(fix.size)?
-                };
+                let kind = relative_kind(fix.size)?;
                 Ok(Filled::Reloc {
                     kind,
                     target: Target::None,
@@ -265,13 +261,13 @@ impl Unit {
             }
             Resolved::Section(section, offset) if relative && section == id => Ok(Filled::Bytes(offset - after)),
             Resolved::Section(section, offset) => {
-                let kind = if relative {
-                    relative_kind(fix.size)?
-                } else {
-                    absolute_kind(fix)?
+                let (target, addend) = self.target_of(id, value.plus, section, offset, value.addend, relative);
+                let kind = match target {
+                    Target::Symbol(_) if fix.kind == FixupKind::Branch && fix.size == 4 => r::PLT32,
+                    _ if relative => relative_kind(fix.size)?,
+                    _ => absolute_kind(fix)?,
                 };
                 let adjust = if relative { to_place } else { 0 };
-                let (target, addend) = self.target_of(id, value.plus, section, offset, value.addend, relative);
                 Ok(Filled::Reloc {
                     kind,
                     target,

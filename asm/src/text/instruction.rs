@@ -171,7 +171,7 @@ impl Assembler<'_> {
             size: 4,
             to_end: 4,
             relaxable: 0,
-            kind: FixupKind::Branch,
+            kind: self.unit.symbols.branch_kind(&value),
         });
         Ok(true)
     }
@@ -358,7 +358,10 @@ impl Assembler<'_> {
                 size: fixup.size,
                 to_end: fixup.to_end,
                 relaxable: fixup.relaxable,
-                kind: fixup.kind,
+                kind: match fixup.kind {
+                    FixupKind::Branch => self.unit.symbols.branch_kind(&value),
+                    kind => kind,
+                },
             });
         }
         Ok(())

@@ -149,6 +149,43 @@ once_local:
 	.data
 	.quad	once_local + 4
 
+# A call is marked as one where its target is not known when it is read, unless something is added; a jump, where it is
+# not known at the end.
+	.section .text.marks, "ax", @progbits
+known:	ret
+	.set equal_known, known
+	.set equal_outside, outside
+	.section .text.calls, "ax", @progbits
+	call known
+	jmp known
+	.globl known
+	call known
+	call known + 4
+	jmp known + 4
+	call grouped
+	jmp grouped
+	jne grouped
+	call grouped + 4
+	call outside
+	call outside + 4
+	call outside - 4 + 4
+	jmp outside + 4
+	call outside@PLT + 4
+	{disp32} jmp outside + 4
+	call equal_known
+	call equal_outside
+	jmp equal_outside
+	.intel_syntax noprefix
+	call outside
+	call outside + 4
+	.att_syntax
+	.section .text.grouped, "axG", @progbits, marks, comdat
+	nop
+grouped:	ret
+	.section .text.calls
+	call grouped
+	jmp grouped
+
 # To a line table, an instruction begins with a prefix that has a line of its own. A file that has no debug information
 # would get some from GNU as.
 	.section	.debug_info, "", @progbits
