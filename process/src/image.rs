@@ -343,12 +343,12 @@ fn kept_tls(
     }
 }
 
-/// Where a definition of one of the objects is.
+/// Where a definition of one of the objects is, if anywhere.
 pub(crate) fn address_in(image: &Image, object: usize, definition: &Definition) -> Option<u64> {
     let section = image.sections.iter().find(|section| {
         section.object == u32::try_from(object).ok() && section.index == u32::try_from(definition.section).ok()
     });
-    section.map(|section| section.address + definition.value)
+    section?.address.checked_add(definition.value)
 }
 
 fn objects_named(objects: &[PatchObject<'_>]) -> String {
