@@ -410,8 +410,13 @@ impl Unit {
             return self.fill_in(id, &plain, (after - to_place) as u64, local);
         }
         let kind = operator_kind(value.operator, fix, relative)?;
-        if value.operator.is_tls() && self.symbols.get(value.plus).kind == 0 {
-            self.symbols.get_mut(value.plus).kind = elf::STT_TLS;
+        // What is equal to a symbol of another file is another spelling of it.
+        let (meant, more) = match self.resolve_symbol(value.plus) {
+            Ok(Resolved::Symbol(symbol, more)) => (symbol, more),
+            _ => (value.plus, 0),
+        };
+        if value.operator.is_tls() && self.symbols.get(meant).kind == 0 {
+            self.symbols.get_mut(meant).kind = elf::STT_TLS;
         }
         let adjust = if relative { to_place } else { 0 };
         if here && private && matches!(value.operator, O::Pltoff | O::Got) && fix.size == 8 {
@@ -426,8 +431,8 @@ impl Unit {
         }
         Ok(Filled::Reloc {
             kind,
-            target: Target::Symbol(value.plus),
-            addend: value.addend - adjust,
+            target: Target::Symbol(meant),
+            addend: value.addend + more - adjust,
         })
     }
 

@@ -171,7 +171,17 @@ known:	ret
 	call outside - 4 + 4
 	jmp outside + 4
 	call outside@PLT + 4
-	{disp32} jmp outside + 4
+	jmp outside@PLT
+	mov outside@GOTPCREL(%rip), %rax
+	mov equal_outside@GOTPCREL(%rip), %rax
+	movabs $outside@GOT, %rax
+	call equal_outside@PLT
+	mov equal_outside@GOTTPOFF(%rip), %rax
+	.quad outside@GOTOFF, outside@SIZE
+	call unknown
+	call unknown + 4
+	jmp unknown + 4
+	{disp32} jmp unknown + 4
 	call equal_known
 	call equal_outside
 	jmp equal_outside
