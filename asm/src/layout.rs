@@ -138,7 +138,7 @@ impl Unit {
             size,
             to_end: size,
             relaxable: 0,
-            kind: self.symbols.branch_kind(target),
+            kind: self.branch_kind(target),
         };
         out.resize(out.len() + size as usize, 0);
         let stays = !long || self.jump_stays(id, target);
@@ -233,8 +233,7 @@ impl Unit {
         let after = position as i64 + i64::from(fix.to_end);
         if value.operator == Operator::None && value.minus == 0 && value.tree == 0 {
             let symbol = self.symbols.get(value.plus);
-            let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique)
-                || symbol.kind == elf::STT_GNU_IFUNC;
+            let exported = symbol.is_exported() || symbol.kind == elf::STT_GNU_IFUNC;
             let spells_another = matches!(symbol.place, Place::Equal(_))
                 && matches!(self.resolve_symbol(value.plus), Ok(Resolved::Symbol(..)));
             if value.plus != 0 && exported && !local && !spells_another {
@@ -251,21 +250,21 @@ impl Unit {
         let to_place = after - position as i64;
         match resolved {
             Resolved::Constant(value) if !relative => Ok(Filled::Bytes(value)),
-            Resolved::Constant(value) => {
-                let kind = relative_kind(fix.size)?;
-                Ok(Filled::Reloc {
-                    kind,
-                    target: Target::None,
-                    addend: value - to_place,
-                })
-            }
+            Resolved::Constant(value) => Ok(Filled::Reloc {
+                kind: relative_kind(fix.size)?,
+                target: Target::None,
+                addend: value - to_place,
+            }),
             Resolved::Section(section, offset) if relative && section == id => Ok(Filled::Bytes(offset - after)),
             Resolved::Section(section, offset) => {
                 let (target, addend) = self.target_of(id, value.plus, section, offset, value.addend, relative);
-                let kind = match target {
-                    Target::Symbol(_) if fix.kind == FixupKind::Branch && fix.size == 4 => r::PLT32,
-                    _ if relative => relative_kind(fix.size)?,
-                    _ => absolute_kind(fix)?,
+                if let Target::Symbol(symbol) = target {
+                    return self.relocation(fix, symbol, addend, to_place, relative);
+                }
+                let kind = if relative {
+                    relative_kind(fix.size)?
+                } else {
+                    absolute_kind(fix)?
                 };
                 let adjust = if relative { to_place } else { 0 };
                 Ok(Filled::Reloc {
@@ -361,8 +360,7 @@ impl Unit {
             4 if is_got => r::GOTPC32,
             size => relative_kind(size).ok()?,
         };
-        let symbol = self.symbols.get(value.plus);
-        let exported = matches!(symbol.binding, Binding::Global | Binding::Weak | Binding::Unique);
+        let exported = self.symbols.get(value.plus).is_exported();
         match self.resolve_symbol(value.plus).ok()? {
             Resolved::Section(section, offset) if !exported => {
                 let (target, base) = self.target_of(id, value.plus, section, offset, value.addend, true);
@@ -410,8 +408,9 @@ impl Unit {
             return self.fill_in(id, &plain, (after - to_place) as u64, local);
         }
         let kind = operator_kind(value.operator, fix, relative)?;
+        let resolved = self.resolve_symbol(value.plus);
         // What is equal to a symbol of another file is another spelling of it.
-        let (meant, more) = match self.resolve_symbol(value.plus) {
+        let (meant, more) = match resolved {
             Ok(Resolved::Symbol(symbol, more)) => (symbol, more),
             _ => (value.plus, 0),
         };
@@ -419,15 +418,14 @@ impl Unit {
             self.symbols.get_mut(meant).kind = elf::STT_TLS;
         }
         let adjust = if relative { to_place } else { 0 };
-        if here && private && matches!(value.operator, O::Pltoff | O::Got) && fix.size == 8 {
-            // GNU as turns these two into section plus offset.
-            if let Ok(Resolved::Section(section, offset)) = self.resolve_symbol(value.plus) {
-                return Ok(Filled::Reloc {
-                    kind,
-                    target: Target::Section(section),
-                    addend: offset + value.addend - adjust,
-                });
-            }
+        // GNU as turns these two into section plus offset.
+        let by_section = here && private && matches!(value.operator, O::Pltoff | O::Got) && fix.size == 8;
+        if let (Ok(Resolved::Section(section, offset)), true) = (resolved, by_section) {
+            return Ok(Filled::Reloc {
+                kind,
+                target: Target::Section(section),
+                addend: offset + value.addend - adjust,
+            });
         }
         Ok(Filled::Reloc {
             kind,

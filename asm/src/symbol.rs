@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::encode::FixupKind;
 use crate::reg::Reg;
 
 /// A symbol's number; 0 is none.
@@ -277,6 +276,11 @@ pub(crate) struct Symbol {
 }
 
 impl Symbol {
+    /// Whether other files can refer to it, if it is defined here.
+    pub(crate) fn is_exported(&self) -> bool {
+        matches!(self.binding, Binding::Global | Binding::Weak | Binding::Unique)
+    }
+
     pub(crate) fn is_defined(&self) -> bool {
         !matches!(self.place, Place::Undefined | Place::Common { .. })
     }
@@ -430,32 +434,6 @@ impl Symbols {
         }
         self.values.push(value);
         ValueId(self.values.len() as u32 - 1)
-    }
-
-    /// How a branch to a value is filled in, as things are now. GNU as decides when it reads a call, and when it lays a
-    /// jump out: what is not known to be in this file is marked as a branch (R_X86_64_PLT32), unless something is added.
-    pub(crate) fn branch_kind(&self, target: &Value) -> FixupKind {
-        let external = matches!(
-            self.get(target.plus).binding,
-            Binding::Global | Binding::Weak | Binding::Unique
-        );
-        if target.addend == 0 && (external || self.is_undefined(target.plus)) {
-            FixupKind::Branch
-        } else {
-            FixupKind::Relative
-        }
-    }
-
-    /// Whether nothing has defined a symbol so far, or what it was made equal to.
-    fn is_undefined(&self, mut id: SymbolId) -> bool {
-        const LONGEST_CHAIN: usize = 100;
-        for _ in 0..LONGEST_CHAIN {
-            match self.get(id).place {
-                Place::Equal(value) => id = self.value(value).plus,
-                place => return id != 0 && place == Place::Undefined,
-            }
-        }
-        false
     }
 
     /// Makes a symbol equal to a value.

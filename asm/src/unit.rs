@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::encode::FixupKind;
 use crate::section::Section;
 use crate::symbol::{Operator, Place, SectionId, SymbolId, Symbols, Tree, Value, ValueId};
 
@@ -98,6 +99,20 @@ impl Unit {
                 Ok(Resolved::Section(section, position as i64))
             }
             Place::Equal(value) => self.value_at_depth(&self.symbols.value(value), depth + 1),
+        }
+    }
+
+    /// How a branch to a value is filled in, as things are now. GNU as decides when it reads a call, and when it lays a
+    /// jump out: what is not known to be in this file is marked as a branch (R_X86_64_PLT32), unless something is added.
+    pub(crate) fn branch_kind(&self, target: &Value) -> FixupKind {
+        let is_outside = || {
+            self.symbols.get(target.plus).is_exported()
+                || matches!(self.resolve_symbol(target.plus), Ok(Resolved::Symbol(..)))
+        };
+        if target.plus != 0 && target.addend == 0 && is_outside() {
+            FixupKind::Branch
+        } else {
+            FixupKind::Relative
         }
     }
 

@@ -162,6 +162,8 @@ impl Assembler<'_> {
             section.push_jump(short_opcode(row.opcode), self.unit.symbols.keep(value), line);
             return Ok(true);
         }
+        let kind = self.unit.branch_kind(&value);
+        let section = &mut self.unit.sections[self.current as usize];
         section.bytes.extend([CALL, 0, 0, 0, 0]);
         section.fixes.push(Fix {
             offset: section.bytes.len() as u64 - 4,
@@ -171,7 +173,7 @@ impl Assembler<'_> {
             size: 4,
             to_end: 4,
             relaxable: 0,
-            kind: self.unit.symbols.branch_kind(&value),
+            kind,
         });
         Ok(true)
     }
@@ -350,7 +352,11 @@ impl Assembler<'_> {
                     ..self.values[id as usize - 1]
                 },
             };
-            section.fixes.push(Fix {
+            let kind = match fixup.kind {
+                FixupKind::Branch => self.unit.branch_kind(&value),
+                kind => kind,
+            };
+            self.unit.sections[self.current as usize].fixes.push(Fix {
                 offset: offset + u64::from(fixup.offset),
                 value,
                 item,
@@ -358,10 +364,7 @@ impl Assembler<'_> {
                 size: fixup.size,
                 to_end: fixup.to_end,
                 relaxable: fixup.relaxable,
-                kind: match fixup.kind {
-                    FixupKind::Branch => self.unit.symbols.branch_kind(&value),
-                    kind => kind,
-                },
+                kind,
             });
         }
         Ok(())
