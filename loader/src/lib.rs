@@ -37,7 +37,7 @@ pub use memory::{
     BufferMemory, Memory, PAGE_BYTES, Placement, Reach, SegmentKind, SegmentSize, TlsDescriptors, TlsPlacement,
     TlsRequest, Window,
 };
-pub use object::{Group, Object, ObjectSymbol, Relocation, Relocations, Section, SymbolPlace};
+pub use object::{Group, Object, ObjectSymbol, Relocation, Relocations, Section, SymbolPlace, is_loaded};
 pub use own::{Exposed, Own, OwnKind, Rebind};
 pub use relocation::{Fit, Formula, Need, RELAXATIONS, ROWS, Relaxation, Row, Values};
 pub use resolver::{CopyRule, NoSymbols, Request, Resolver, Target, TargetKind};

@@ -50,6 +50,14 @@ pub struct Section<'data> {
     pub(crate) state: SectionState,
 }
 
+/// Whether a section of an object is to be in memory (gABI, "Sections"): SHF_ALLOC says so, an inactive header (SHT_NULL)
+/// has no section, and SHF_EXCLUDE leaves it out.
+#[must_use]
+pub fn is_loaded(header: &elf::SectionHeader64<LE>) -> bool {
+    let flags = header.sh_flags(LE);
+    flags.contains(elf::SHF_ALLOC) && !flags.contains(elf::SHF_EXCLUDE) && header.sh_type(LE) != elf::SHT_NULL
+}
+
 /// What becomes of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SectionState {
@@ -362,7 +370,7 @@ impl<'data> Object<'data> {
             link: header.sh_link.get(LE) as usize,
             state: match flags {
                 flags if flags.contains(elf::SHF_EXCLUDE) => SectionState::Discarded,
-                flags if flags.contains(elf::SHF_ALLOC) && kind != elf::SHT_NULL => SectionState::Loaded,
+                _ if is_loaded(header) => SectionState::Loaded,
                 _ => SectionState::Unloaded,
             },
         })

@@ -15,7 +15,7 @@ use iced_x86::{Decoder, DecoderOptions};
 use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
-use restub_loader::{Need, Relocation, Row};
+use restub_loader::{Need, Relocation, Row, is_loaded};
 
 type FileHeader = elf::FileHeader64<LE>;
 type SectionHeader = elf::SectionHeader64<LE>;
@@ -112,9 +112,6 @@ impl<'a> PatchObject<'a> {
                 continue;
             };
             let flags = header.sh_flags(LE);
-            let loaded = flags.contains(elf::SHF_ALLOC)
-                && !flags.contains(elf::SHF_EXCLUDE)
-                && header.sh_type(LE) != elf::SHT_NULL;
             let section_name = object.section_name(header);
             object.definitions.push(Definition {
                 name,
@@ -126,7 +123,7 @@ impl<'a> PatchObject<'a> {
                 local: symbol.st_bind() == elf::STB_LOCAL,
                 weak: symbol.st_bind() == elf::STB_WEAK || symbol.st_bind() == elf::STB_GNU_UNIQUE,
                 writable: flags.contains(elf::SHF_WRITE),
-                executable: loaded && flags.contains(elf::SHF_EXECINSTR),
+                executable: is_loaded(header) && flags.contains(elf::SHF_EXECINSTR),
                 relocated_constant: section_name.starts_with(b".data.rel.ro"),
             });
         }
