@@ -67,9 +67,11 @@ impl Folder {
         self.output(env!("CARGO_BIN_EXE_restub"), arguments)
     }
 
-    /// Starts restub in the folder, with pipes for what it prints.
+    /// Starts restub in the folder, with pipes for what it prints. No signal is ignored, even if the tests run in the
+    /// background or under `nohup`.
     pub(crate) fn start_restub(&self, arguments: &[&str]) -> Child {
-        let mut restub = Command::new(env!("CARGO_BIN_EXE_restub"));
+        let mut restub = Command::new("env");
+        restub.args(["--default-signal", env!("CARGO_BIN_EXE_restub")]);
         restub.args(arguments).current_dir(self.path());
         let restub = restub.stdout(Stdio::piped()).stderr(Stdio::piped());
         restub.spawn().expect("restub starts")
