@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use object::elf;
+
 use super::case::{Case, Scope};
 use super::choices::{Choices, entropy};
 use super::kinds::GOT;
@@ -80,7 +82,7 @@ struct Disagreement<'a> {
 }
 
 /// The differences that are known, each with its cause.
-const EXPLAINED: [Explanation; 5] = [
+const EXPLAINED: [Explanation; 6] = [
     Explanation {
         peer: Peer::Lld,
         applies: |at| {
@@ -114,6 +116,11 @@ const EXPLAINED: [Explanation; 5] = [
         applies: size_of_another,
         cause: "where a definition has no size, GNU ld keeps that of one before it that does not count",
     },
+    Explanation {
+        peer: Peer::Lld,
+        applies: address_as_operand,
+        cause: "lld makes an address an operand of 32 bits before it knows whether that fits; here it stays in the GOT",
+    },
 ];
 
 fn call_out_of_reach(at: &Disagreement<'_>) -> bool {
@@ -134,6 +141,19 @@ fn size_of_another(at: &Disagreement<'_>) -> bool {
         value => Meaning::Field(value),
     };
     site.row.formula == Formula::Size && bound.size == 0 && others.any(|other| at.theirs == taken(other.size))
+}
+
+/// In programs at fixed addresses lld rewrites `test` and binary operations with R_X86_64_REX_GOTPCRELX, and takes back
+/// only what it did to `mov` and `call`.
+fn address_as_operand(at: &Disagreement<'_>) -> bool {
+    let Disagreement { model, site, .. } = at;
+    let contents = &model.case.object(site.object).sections[site.section].contents;
+    let opcode = (site.relocation.offset as usize)
+        .checked_sub(2)
+        .and_then(|at| contents.get(at));
+    let operation = opcode.is_some_and(|opcode| *opcode == 0x85 || opcode & 0xc7 == 0x03);
+    let too_far = matches!(at.ours, Meaning::Slot(address) if i32::try_from(address).is_err());
+    site.row.number == elf::R_X86_64_REX_GOTPCRELX.0 && operation && too_far && at.theirs == Meaning::OutOfRange
 }
 
 /// Whether cases for other linkers have relocations of that type.

@@ -11,7 +11,8 @@ struct Header {
     name: String,
     kind: u32,
     flags: u64,
-    size: u64,
+    /// That of the contents, where it is not asked for.
+    size: Option<u64>,
     link: u32,
     info: u32,
     align: u64,
@@ -115,7 +116,7 @@ impl<'a> Writer<'a> {
             name: section.name.clone(),
             kind: section.kind.0,
             flags: section.flags.0,
-            size: section.size,
+            size: Some(section.size),
             link: section.link.map_or(0, |at| self.section(at)),
             align: section.align,
             contents,
@@ -283,12 +284,7 @@ fn file(mut headers: Vec<Header>) -> Vec<u8> {
     for (header, name) in headers.iter().zip(name_offsets) {
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         let offset = if header.kind == 0 { 0 } else { bytes.len() as u64 };
-        // Sections of the file format itself have the size of their contents.
-        let size = if header.size == 0 {
-            header.contents.len() as u64
-        } else {
-            header.size
-        };
+        let size = header.size.unwrap_or(header.contents.len() as u64);
         table.extend(name.to_le_bytes());
         table.extend(header.kind.to_le_bytes());
         for word in [header.flags, 0, offset, size] {
