@@ -12,7 +12,9 @@ use crate::unit::{Definition, Unit};
 
 /// Size of a PLT entry in bytes.
 pub(crate) const PLT_ENTRY_BYTES: u64 = 16;
-const WORD_BYTES: u64 = 8;
+pub(crate) const WORD_BYTES: u64 = 8;
+/// Alignment of a copy of a library's variable, at most.
+pub(crate) const COPY_ALIGN_BYTES: u64 = 64;
 
 /// Where a section is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,9 +270,10 @@ impl Layout {
                     self.tls_size = limits.add(*offset, size, "thread-local block")?;
                     self.tls_align = self.tls_align.max(*align);
                 }
-                // The original's alignment is not known; that of its address is at least as large, up to a page.
+                // The original's alignment is not known; its address has it.
                 Definition::Copy { original, offset } => {
-                    let align = 1 << original.address.trailing_zeros().clamp(3, 6);
+                    let multiple_of = original.address & original.address.wrapping_neg();
+                    let align = multiple_of.clamp(WORD_BYTES, COPY_ALIGN_BYTES);
                     *offset = self.append(SegmentKind::Data, original.size, align, false, limits)?;
                 }
                 _ => {}

@@ -11,13 +11,14 @@ use crate::image::{
     Detail, FunctionArray, Image, ImageDefinition, ImageSection, ImageSymbol, ImageTls, SymbolBinding, SymbolKind,
 };
 use crate::input::Input;
-use crate::layout::{self, ArrayKind, Layout, PLT_ENTRY_BYTES, SectionPlace};
+use crate::layout::{self, ArrayKind, Layout, PLT_ENTRY_BYTES, SectionPlace, WORD_BYTES};
 use crate::limits::Limits;
 use crate::memory::{Memory, Reach, SegmentKind, SegmentSize, TlsRequest, Window};
 use crate::object::Object;
 use crate::own::{self, Rebind};
-use crate::resolver::{CopyRule, Resolver};
+use crate::resolver::{CopyRule, Resolver, TargetKind};
 use crate::scan::{self, Demand, NO_SLOT, Needs, Summary};
+use crate::supplied::LinkerSymbol;
 use crate::unit::{Definition, Symbol, Unit};
 
 /// How to link.
@@ -184,19 +185,30 @@ fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory) -> R
     Ok(memory.reserve(Reach::Default, &sizes)?)
 }
 
-/// The segments' sizes with as many table entries as there can be.
+/// The segments' sizes with as many table entries, copies and common symbols as there can be.
 fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
     const WORDS_A_SYMBOL: u64 = 9;
-    let mut sizes = layout.sizes;
-    let mut symbols = 0;
-    for symbol in unit.symbols.iter().filter(|symbol| !symbol.needs.is_empty()) {
-        symbols += u64::from(symbol.needs.has(Needs::SLOTS));
-        if let Definition::Common { align, .. } = symbol.definition {
-            sizes[2].total_bytes = sizes[2].total_bytes.saturating_add(symbol.size).saturating_add(align);
-        }
+    let mut slots = 1;
+    let mut data = layout.sizes[SegmentKind::Data as usize].total_bytes;
+    for symbol in &unit.symbols {
+        slots += u64::from(symbol.needs.has(Needs::SLOTS));
+        let (size, align) = match symbol.definition {
+            Definition::Common { align, large, .. } if !large && symbol.kind != elf::STT_TLS => (symbol.size, align),
+            Definition::Linker(LinkerSymbol::DsoHandle) => (WORD_BYTES, WORD_BYTES),
+            Definition::External(target) if symbol.needs.has(Needs::NEAR) => match target.kind {
+                TargetKind::Data(_) => (target.size, layout::COPY_ALIGN_BYTES),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        data = data.saturating_add(size).saturating_add(align);
     }
-    sizes[0].total_bytes = sizes[0].total_bytes.saturating_add((symbols + 1) * PLT_ENTRY_BYTES);
-    sizes[1].total_bytes = sizes[1].total_bytes.saturating_add((symbols + 1) * WORDS_A_SYMBOL * 8);
+    let mut sizes = layout.sizes;
+    let more = [slots * PLT_ENTRY_BYTES, slots * WORDS_A_SYMBOL * WORD_BYTES];
+    for (size, more) in sizes.iter_mut().zip(more) {
+        size.total_bytes = size.total_bytes.saturating_add(more);
+    }
+    sizes[SegmentKind::Data as usize].total_bytes = data;
     sizes
 }
 

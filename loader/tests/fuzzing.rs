@@ -82,6 +82,26 @@ fn other_linkers_make_the_same_of_generated_cases() {
     }
 }
 
+/// Inputs of the fuzz targets, among them those that once were found to fail.
+#[test]
+fn seeds_of_the_fuzz_targets_hold() {
+    let targets: [(&str, fn(&[u8])); 5] = [
+        ("object_parse", fuzzing::check_object),
+        ("archive_parse", fuzzing::check_archive),
+        ("link_in_buffer", fuzzing::check_link_bytes),
+        ("relocate_rows", fuzzing::check_row_bytes),
+        ("link_vs_ld", fuzzing::check_peers_bytes),
+    ];
+    for (target, check) in targets {
+        let folder = format!("{}/../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        let seeds = std::fs::read_dir(&folder).unwrap();
+        let count = seeds
+            .map(|seed| check(&std::fs::read(seed.unwrap().path()).unwrap()))
+            .count();
+        assert!(count >= 6, "{count} seeds in {folder}");
+    }
+}
+
 fn case() -> impl Strategy<Value = Case> {
     any::<Vec<u8>>().prop_map(|bytes| Case::generate(&mut Choices::new(&bytes), Scope::Anything, "", 0x1000_0000))
 }
