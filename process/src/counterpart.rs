@@ -346,12 +346,18 @@ fn check_variable(
         return None;
     }
     let (new, filled) = object.contents(definition)?;
-    let zeros = vec![0; definition.size as usize];
-    let new = if new.is_empty() { &zeros } else { new };
+    let old = module.initial(found.address, definition.size).unwrap_or_default();
+    // What no file holds is zeros, however many: only bytes that a file holds are looked at.
+    let byte = |bytes: &[u8], at: usize| bytes.get(at).copied().unwrap_or(0);
+    let mut constant = vec![true; new.len().max(old.len())];
     // Weak data is virtual tables and type information, which are all relocations.
-    let old = module.initial(found.address, definition.size).unwrap_or(&zeros);
-    let differs = |at: usize| new[at] != old[at] && !filled.iter().any(|range| range.contains(&(at as u64)));
-    let changed = (0..new.len().min(old.len())).find(|at| differs(*at));
+    for field in filled {
+        let end = constant.len().min(field.end);
+        if let Some(field) = constant.get_mut(field.start..end) {
+            field.fill(false);
+        }
+    }
+    let changed = (0..constant.len()).find(|&at| constant[at] && byte(new, at) != byte(old, at));
     changed.map(|at| {
         Refusal::new(
             "initial-value",
@@ -359,7 +365,8 @@ fn check_variable(
             format!(
                 "its initial value differs at offset {at}: {:#04x} in the process's file, {:#04x} in the patch; the variable \
                  keeps the value that it has in the process",
-                old[at], new[at]
+                byte(old, at),
+                byte(new, at)
             ),
         )
     })

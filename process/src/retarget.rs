@@ -159,7 +159,7 @@ impl<'a> PatchObject<'a> {
     }
 
     /// The contents of a definition, with the offsets of the bytes that relocations fill.
-    pub(crate) fn contents(&self, definition: &Definition) -> Option<(&'a [u8], Vec<Range<u64>>)> {
+    pub(crate) fn contents(&self, definition: &Definition) -> Option<(&'a [u8], Vec<Range<usize>>)> {
         let section = self.sections.get(definition.section)?;
         let range = definition.value..definition.value.checked_add(definition.size)?;
         let bytes = if section.sh_type(LE) == elf::SHT_NOBITS {
@@ -175,8 +175,8 @@ impl<'a> PatchObject<'a> {
                     .iter()
                     .filter(|relocation| range.contains(&relocation.r_offset.get(LE)));
                 filled.extend(inside.map(|relocation| {
-                    let start = relocation.r_offset.get(LE) - range.start;
-                    start..start + 8
+                    let start = (relocation.r_offset.get(LE) - range.start) as usize;
+                    start..start.saturating_add(8)
                 }));
             }
         }
