@@ -188,27 +188,29 @@ fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory) -> R
 /// The segments' sizes with as many table entries, copies and common symbols as there can be.
 fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
     const WORDS_A_SYMBOL: u64 = 9;
+    let mut sizes = layout.sizes;
+    let mut add = |segment: SegmentKind, bytes: u64, align: u64| {
+        let total = &mut sizes[segment as usize].total_bytes;
+        *total = total.saturating_add(bytes).saturating_add(align);
+    };
     let mut slots = 1;
-    let mut data = layout.sizes[SegmentKind::Data as usize].total_bytes;
     for symbol in &unit.symbols {
         slots += u64::from(symbol.needs.has(Needs::SLOTS));
-        let (size, align) = match symbol.definition {
-            Definition::Common { align, large, .. } if !large && symbol.kind != elf::STT_TLS => (symbol.size, align),
-            Definition::Linker(LinkerSymbol::DsoHandle) => (WORD_BYTES, WORD_BYTES),
-            Definition::External(target) if symbol.needs.has(Needs::NEAR) => match target.kind {
-                TargetKind::Data(_) => (target.size, layout::COPY_ALIGN_BYTES),
-                _ => continue,
-            },
-            _ => continue,
-        };
-        data = data.saturating_add(size).saturating_add(align);
+        match symbol.definition {
+            Definition::Common { .. } if symbol.kind == elf::STT_TLS => {}
+            Definition::Common { align, large: true, .. } => add(SegmentKind::LargeData, symbol.size, align),
+            Definition::Common { align, .. } => add(SegmentKind::Data, symbol.size, align),
+            Definition::Linker(LinkerSymbol::DsoHandle) => add(SegmentKind::Data, WORD_BYTES, WORD_BYTES),
+            Definition::External(target) if symbol.needs.has(Needs::NEAR) => {
+                if let TargetKind::Data(_) = target.kind {
+                    add(SegmentKind::Data, target.size, layout::COPY_ALIGN_BYTES);
+                }
+            }
+            _ => {}
+        }
     }
-    let mut sizes = layout.sizes;
-    let more = [slots * PLT_ENTRY_BYTES, slots * WORDS_A_SYMBOL * WORD_BYTES];
-    for (size, more) in sizes.iter_mut().zip(more) {
-        size.total_bytes = size.total_bytes.saturating_add(more);
-    }
-    sizes[SegmentKind::Data as usize].total_bytes = data;
+    add(SegmentKind::Code, slots * PLT_ENTRY_BYTES, 0);
+    add(SegmentKind::ReadOnly, slots * WORDS_A_SYMBOL * WORD_BYTES, 0);
     sizes
 }
 

@@ -160,6 +160,15 @@ impl Relocations<'_> {
     }
 }
 
+/// Whether a table has the addends itself, as the psABI wants it ("Relocation Types"), or leaves them in the fields.
+fn has_addends(kind: elf::SectionType, contents: &[u8]) -> bool {
+    match kind {
+        elf::SHT_REL => false,
+        elf::SHT_CREL => CrelIterator::new(contents).is_ok_and(|entries| entries.is_rela()),
+        _ => true,
+    }
+}
+
 #[inline]
 fn from_rela(rela: &elf::Rela64<LE>) -> Relocation {
     let info = rela.r_info.get(LE);
@@ -401,6 +410,12 @@ impl<'data> Object<'data> {
                 )));
             }
             let contents = self.sections[index].data;
+            let is_compressed = self.sections[target].flags.contains(elf::SHF_COMPRESSED);
+            if is_compressed && !has_addends(kind, contents) {
+                return Err(self.malformed(format!(
+                    "section {index}: its addends are in the contents of section {target}, which is compressed"
+                )));
+            }
             let new = match kind {
                 elf::SHT_RELA => Relocations::Rela(
                     header

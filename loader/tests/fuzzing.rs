@@ -85,7 +85,8 @@ fn other_linkers_make_the_same_of_generated_cases() {
 /// Inputs of the fuzz targets, among them those that once were found to fail.
 #[test]
 fn seeds_of_the_fuzz_targets_hold() {
-    let targets: [(&str, fn(&[u8])); 5] = [
+    type Check = fn(&[u8]);
+    let targets: [(&str, Check); 5] = [
         ("object_parse", fuzzing::check_object),
         ("archive_parse", fuzzing::check_archive),
         ("link_in_buffer", fuzzing::check_link_bytes),

@@ -33,6 +33,8 @@ struct Recorder {
     reaches: Vec<Reach>,
     /// Whether `Reach::Near` can be had.
     near: bool,
+    /// Sizes of the last `reserve`.
+    reserved: [SegmentSize; 4],
     allocated: u32,
     freed: u32,
     tls_allocated: u32,
@@ -48,6 +50,7 @@ impl Recorder {
             library: None,
             reaches: Vec::new(),
             near: true,
+            reserved: [SegmentSize::default(); 4],
             allocated: 0,
             freed: 0,
             tls_allocated: 0,
@@ -67,6 +70,7 @@ impl Recorder {
 impl Memory for Recorder {
     fn reserve(&mut self, reach: Reach, sizes: &[SegmentSize; 4]) -> Result<Window, MemoryError> {
         self.reaches.push(reach);
+        self.reserved = *sizes;
         self.fail(Failure::Reserve)?;
         let start = match reach {
             Reach::Near(address) if self.near => address + (1 << 20),
@@ -80,6 +84,9 @@ impl Memory for Recorder {
     fn allocate(&mut self, sizes: &[SegmentSize; 4]) -> Result<Placement, MemoryError> {
         self.fail(Failure::Allocate)?;
         self.allocated += 1;
+        for (size, reserved) in sizes.iter().zip(&self.reserved) {
+            assert!(size.total_bytes <= reserved.total_bytes, "{size:?} of {reserved:?}");
+        }
         self.memory.allocate(sizes)
     }
 
@@ -229,6 +236,28 @@ fn copies_start_with_the_contents_of_the_original() {
     assert!(contents.windows(8).any(|bytes| bytes == b"original"));
     assert_eq!((memory.allocated, memory.freed, memory.finalized), (1, 0, 1));
     assert!(image.tls.is_some());
+}
+
+#[test]
+fn all_that_is_allocated_was_reserved() {
+    let sources = [
+        "    .comm unused, 0x2000000, 64",
+        "    mov variable(%rip), %rax",
+        "    lea __dso_handle(%rip), %rax",
+        "    .largecomm unused, 0x2000000, 64",
+        "    call *function@GOTPCREL(%rip)\n    lea function(%rip), %rax",
+    ];
+    for source in sources {
+        let mut memory = Recorder::new(Failure::None);
+        memory.near = false;
+        memory.library = Some(b"original");
+        run(source, &mut memory).expect("it links");
+        assert_eq!((memory.allocated, memory.freed), (1, 0), "{source}");
+        assert!(
+            memory.reserved[2].total_bytes < 0x2000000 || source.contains(".comm"),
+            "{source}"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ use super::ours::Ours;
 use super::plan::SymbolPlanPlace;
 use crate::relocation::{Need, Row};
 
+/// Start, end and name.
+type NamedRange = (u64, u64, String);
+
 impl Ours<'_> {
     /// What is wrong with the addresses of sections and symbols.
     pub(super) fn misplaced(&self) -> Option<String> {
@@ -16,11 +19,17 @@ impl Ours<'_> {
         if expected != placed {
             return Some(format!("sections {placed:?} are placed, not {expected:?}"));
         }
-        let mut ranges: Vec<(u64, u64, String)> = Vec::new();
+        let mut ranges: Vec<NamedRange> = Vec::new();
+        let mut block = Vec::new();
+        let template = self.image.tls.map_or(0, |tls| tls.template);
         for ((object, at), address) in &self.sections {
             let plan = &case.object(*object).sections[*at];
-            if plan.is_tls() && plan.is_nobits() {
-                continue; // in each thread's block only
+            if plan.is_tls() {
+                let offset = address.wrapping_sub(template);
+                block.push((offset, offset + plan.size, plan.name.clone()));
+                if plan.is_nobits() {
+                    continue; // in each thread's block only
+                }
             }
             if address % plan.align != 0 {
                 return Some(format!(
@@ -30,36 +39,8 @@ impl Ours<'_> {
             }
             ranges.push((*address, address + plan.size, plan.name.clone()));
         }
-        for (name, bound) in &self.model.globals {
-            let address = self.symbols.get(*name).copied();
-            match bound {
-                Bound::Common { size, align, .. } => {
-                    let Some(address) = address else {
-                        return Some(format!("the image does not define {name}"));
-                    };
-                    if address % align.max(&1) != 0 {
-                        return Some(format!("{name} at {address:#x} is not aligned"));
-                    }
-                    ranges.push((address, address + size, (*name).to_owned()));
-                }
-                Bound::Section(object, symbol) => {
-                    let SymbolPlanPlace::Section(at) = symbol.place else {
-                        continue;
-                    };
-                    if !case.object(*object).sections[at].is_allocated() {
-                        continue;
-                    }
-                    let expected = if self.canonical_plt(bound, symbol) {
-                        None
-                    } else {
-                        Some(self.definition(bound, name))
-                    };
-                    if address.is_none() || (expected.is_some() && address != expected) {
-                        return Some(format!("{name} is at {address:x?}, not at {expected:x?}"));
-                    }
-                }
-                _ => {}
-            }
+        if let Some(wrong) = self.misplaced_symbol(&mut ranges, &mut block) {
+            return Some(wrong);
         }
         if self.image.init != self.arrays(true) || self.image.fini != self.arrays(false) {
             return Some(format!("init {:x?} is not {:x?}", self.image.init, self.arrays(true)));
@@ -78,11 +59,53 @@ impl Ours<'_> {
         }
         let tables = self.image.sections.iter().filter(|section| section.object.is_none());
         ranges.extend(tables.map(|table| (table.address, table.address + table.size, table.name.to_string())));
-        ranges.sort();
-        let overlap = ranges
-            .windows(2)
-            .find(|pair| pair[0].1 > pair[1].0 && pair[0].0 < pair[0].1 && pair[1].0 < pair[1].1);
-        overlap.map(|pair| format!("{:x?} and {:x?} overlap", pair[0], pair[1]))
+        if let (Some(tls), Some(end)) = (self.image.tls, block.iter().map(|range| range.1).max())
+            && end > tls.size_bytes
+        {
+            return Some(format!(
+                "the thread-local block has {} bytes, not {end}",
+                tls.size_bytes
+            ));
+        }
+        overlap(ranges).or_else(|| overlap(block))
+    }
+
+    /// A global symbol that is not where it should be. Adds what tentative definitions take of memory and of the
+    /// thread-local block.
+    fn misplaced_symbol(&self, ranges: &mut Vec<NamedRange>, block: &mut Vec<NamedRange>) -> Option<String> {
+        for (name, bound) in &self.model.globals {
+            let address = self.symbols.get(*name).copied();
+            match bound {
+                Bound::Common { size, align, tls, .. } => {
+                    let Some(address) = address else {
+                        return Some(format!("the image does not define {name}"));
+                    };
+                    if address % align.max(&1) != 0 {
+                        return Some(format!("{name} at {address:#x} is not aligned"));
+                    }
+                    let ranges = if *tls { &mut *block } else { &mut *ranges };
+                    ranges.push((address, address + size, (*name).to_owned()));
+                }
+                Bound::Section(object, symbol) => {
+                    let SymbolPlanPlace::Section(at) = symbol.place else {
+                        continue;
+                    };
+                    if !self.model.case.object(*object).sections[at].is_allocated() {
+                        continue;
+                    }
+                    let expected = if self.canonical_plt(bound, symbol) {
+                        None
+                    } else {
+                        Some(self.definition(bound, name))
+                    };
+                    if address.is_none() || (expected.is_some() && address != expected) {
+                        return Some(format!("{name} is at {address:x?}, not at {expected:x?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     /// A byte of a section that no relocation covers and that is not the object's.
@@ -115,4 +138,13 @@ impl Ours<'_> {
         }
         None
     }
+}
+
+/// Two ranges that have a byte in common.
+fn overlap(mut ranges: Vec<NamedRange>) -> Option<String> {
+    ranges.sort();
+    let overlap = ranges
+        .windows(2)
+        .find(|pair| pair[0].1 > pair[1].0 && pair[0].0 < pair[0].1 && pair[1].0 < pair[1].1);
+    overlap.map(|pair| format!("{:x?} and {:x?} overlap", pair[0], pair[1]))
 }

@@ -4,6 +4,7 @@ use object::elf;
 
 use super::case::{Case, Externals, Rebinding, Scope};
 use super::choices::{Choices, entropy};
+use super::memory::CheckedMemory;
 use super::model::Model;
 use super::ours::{Ours, far_from, link_case};
 use super::plan::{ObjectPlan, RelocationPlan, RelocationTable, SectionPlan};
@@ -19,6 +20,9 @@ use crate::memory::SegmentKind;
 use crate::object::{Object, SymbolPlace};
 use crate::relocation::{Fit, Row};
 use crate::resolver::Resolver;
+
+/// No link asks its memory for something as many times.
+const MEMORY_CALLS: u64 = 8;
 
 /// Gives the relocations of a case addends that put values at the edges of what fits, and now and then beyond.
 pub(super) fn aim(case: &mut Case, choices: &mut Choices<'_>) {
@@ -179,7 +183,8 @@ fn compare(ours: &Ours<'_>, silenced: &[(usize, usize, usize, i64)]) {
     );
     let refusals = Ours::refusals(model, |address| far_from(case.base, address));
     assert!(refusals.is_empty(), "links, but {refusals:?}\n{case:#?}");
-    if let Some(wrong) = ours.misplaced().or_else(|| ours.changed_byte()) {
+    let wrong = ours.misplaced().or_else(|| ours.changed_byte());
+    if let Some(wrong) = wrong.or_else(|| ours.wrong_debug_section()) {
         panic!("{wrong}\n{case:#?}");
     }
     for mut site in model.sites() {
@@ -214,16 +219,22 @@ fn compare(ours: &Ours<'_>, silenced: &[(usize, usize, usize, i64)]) {
 /// # Panics
 /// If something of that does not hold.
 pub fn check_link(case: &Case, inputs: &[Input<'_>]) -> bool {
-    check_link_with(case, inputs, &mut || Externals(&case.externals))
+    check_link_with(inputs, &mut || Externals(&case.externals), &|garbage| {
+        CheckedMemory::new(case.base, garbage, case.static_tls)
+    })
 }
 
-fn check_link_with<R: Resolver>(case: &Case, inputs: &[Input<'_>], resolver: &mut dyn FnMut() -> R) -> bool {
+fn check_link_with<R: Resolver>(
+    inputs: &[Input<'_>],
+    resolver: &mut dyn FnMut() -> R,
+    memory: &dyn Fn(u8) -> CheckedMemory,
+) -> bool {
     let mut run = |garbage: u8, detail: Detail, trace: bool| {
-        let mut memory = super::CheckedMemory::new(case.base, garbage, case.static_tls);
+        let mut memory = memory(garbage);
         let options = Options {
             detail,
             trace,
-            debug: false,
+            debug: true,
             limits: super::ours::LIMITS,
         };
         let result = link(inputs, || &[], &mut resolver(), &mut memory, &options);
@@ -243,8 +254,8 @@ fn check_link_with<R: Resolver>(case: &Case, inputs: &[Input<'_>], resolver: &mu
             }
             assert_eq!(image.placement, again.placement);
             assert_eq!(
-                (&image.init, &image.fini, &image.ifuncs),
-                (&again.init, &again.fini, &again.ifuncs)
+                (&image.init, &image.fini, &image.ifuncs, &image.debug),
+                (&again.init, &again.fini, &again.ifuncs, &again.debug)
             );
             let _ = elf_image(&image, SegmentKind::ALL.map(|segment| first.bytes(segment)));
             true
@@ -278,11 +289,13 @@ pub fn check_link_bytes(bytes: &[u8]) {
             check_case(&case);
             check_link(&case, &case.inputs());
             check_rebound(&case);
+            check_without_memory(&case, choices.below(MEMORY_CALLS));
         }
         _ => {
             let mut case = Case::generate(&mut choices, Scope::Anything, "", base);
             spoil::spoil(&mut case, &mut choices);
             check_rebound(&case);
+            check_without_memory(&case, choices.below(MEMORY_CALLS));
             if check_link(&case, &case.inputs()) {
                 let outside = case.objects.iter().find_map(field_outside);
                 assert!(outside.is_none(), "linked in spite of {outside:?}\n{case:#?}");
@@ -293,8 +306,16 @@ pub fn check_link_bytes(bytes: &[u8]) {
 
 /// What holds for every input also holds where references to own definitions go elsewhere.
 fn check_rebound(case: &Case) {
-    check_link_with(case, &case.inputs(), &mut || {
-        Rebinding(Externals(&case.externals), case.base)
+    let resolver = &mut || Rebinding(Externals(&case.externals), case.base);
+    check_link_with(&case.inputs(), resolver, &|garbage| {
+        CheckedMemory::new(case.base, garbage, case.static_tls)
+    });
+}
+
+/// And where one of the calls to the memory fails.
+fn check_without_memory(case: &Case, call: u64) {
+    check_link_with(&case.inputs(), &mut || Externals(&case.externals), &|garbage| {
+        CheckedMemory::new(case.base, garbage, case.static_tls).failing(call)
     });
 }
 

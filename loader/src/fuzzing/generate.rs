@@ -5,8 +5,8 @@ use object::elf;
 use super::case::{Case, External, Scope};
 use super::choices::Choices;
 use super::kinds::{
-    BEFORE_FIELD, CELL_BYTES, FIRST_TLS_KIND, GOT, INSTRUCTIONS, KINDS, LINKER_NAMES, PROBE, PROGRAM_INSTRUCTIONS,
-    PROGRAM_KINDS, shape,
+    BEFORE_FIELD, CELL_BYTES, FIRST_DEBUG_KIND, FIRST_TLS_KIND, GOT, INSTRUCTIONS, KINDS, LINKER_NAMES, PROBE,
+    PROGRAM_INSTRUCTIONS, PROGRAM_KINDS, TLS_BASE, shape,
 };
 use super::plan::{
     CODE, GroupPlan, ObjectPlan, RelocationPlan, RelocationTable, SectionPlan, SymbolPlan, SymbolPlanPlace, VARIABLE,
@@ -129,7 +129,12 @@ impl Generator<'_> {
             object.symbols.push(self.undefined(GOT.to_owned(), false, false));
         }
         for number in 0..2 + choices.below(5) {
-            let at = match (self.scope, choices.below(KINDS.len() as u64) as usize) {
+            // Debug sections of many cases would be joined.
+            let kinds = match self.scope {
+                Scope::Anything => KINDS.len(),
+                _ => FIRST_DEBUG_KIND,
+            };
+            let at = match (self.scope, choices.below(kinds as u64) as usize) {
                 (Scope::Program, at) => at % PROGRAM_KINDS,
                 // GNU ld drops the local symbols of a file that has no contents.
                 (Scope::Library, _) if number == 0 => 0,
@@ -151,6 +156,10 @@ impl Generator<'_> {
             }
             let mut section = self.section(choices, name, kind, flags);
             shape(&mut section);
+            if object.table == RelocationTable::Rel {
+                // Addends in the contents would be compressed, too.
+                section.flags.0 &= !elf::SHF_COMPRESSED.0;
+            }
             object.sections.push(section);
         }
         self.group(choices, &mut object, index);
@@ -321,13 +330,14 @@ impl Generator<'_> {
             }
             object.symbols.push(symbol);
         }
-        let pools = if self.scope == Scope::Program { 1 } else { 3 };
+        let pools = if self.scope == Scope::Program { 1 } else { 4 };
         if !self.archived && choices.once_in(2) {
             let pool = choices.below(pools);
             // Of tentative definitions in both models the stricter one counts; other linkers do not merge them.
-            let large = pool == 2;
+            let (large, tls) = (pool == 2, pool == 3);
+            let letters = if tls { "tc" } else { "c" };
             let symbol = SymbolPlan {
-                name: format!("{}c{pool}", self.prefix),
+                name: format!("{}{letters}{pool}", self.prefix),
                 place: if large {
                     SymbolPlanPlace::LARGE_COMMON
                 } else {
@@ -335,12 +345,12 @@ impl Generator<'_> {
                 },
                 value: 1 << choices.below(7),
                 size: 1 + choices.below(100),
-                kind: elf::STT_OBJECT,
+                kind: if tls { elf::STT_TLS } else { elf::STT_OBJECT },
                 binding: elf::STB_GLOBAL,
                 visibility: elf::STV_DEFAULT,
             };
             if object.symbols.iter().all(|other| other.name != symbol.name) {
-                self.taken.push((symbol.name.clone(), false));
+                self.taken.push((symbol.name.clone(), tls));
                 object.symbols.push(symbol);
             }
         }
@@ -398,6 +408,9 @@ impl Generator<'_> {
             if self.scope == Scope::Anything && choices.once_in(4) {
                 wanted.push(((*choices.pick(&LINKER_NAMES)).to_owned(), false, false));
             }
+            if self.scope == Scope::Anything && object.sections.iter().any(SectionPlan::is_tls) && choices.once_in(4) {
+                wanted.push((TLS_BASE.to_owned(), true, false));
+            }
             for (name, tls, weak) in wanted {
                 if object.symbols.iter().all(|symbol| symbol.name != name) {
                     object.symbols.push(self.undefined(name, tls, weak));
@@ -411,6 +424,12 @@ impl Generator<'_> {
             let section = &object.sections[at];
             // Other linkers put the thread-local sections of all cases together, elsewhere.
             let elsewhere = section.is_tls() && self.scope == Scope::Library;
+            if section.is_debug() {
+                let relocations =
+                    (0..section.size / CELL_BYTES).filter_map(|cell| debug_relocation(object, cell, choices));
+                object.sections[at].relocations = relocations.collect();
+                continue;
+            }
             if section.is_nobits() || !section.is_allocated() || elsewhere {
                 continue;
             }
@@ -537,6 +556,30 @@ impl Generator<'_> {
             Scope::Library => wants_tls && fine && super::peers::can_ask(row) && one_model(row.need, symbol),
         }
     }
+}
+
+/// A reference of debug information: an address, an offset in a thread-local block, or a place in another debug section.
+fn debug_relocation(object: &ObjectPlan, cell: u64, choices: &mut Choices<'_>) -> Option<RelocationPlan> {
+    let at = choices.below(object.symbols.len() as u64) as usize;
+    let symbol = &object.symbols[at];
+    let home = match symbol.place {
+        SymbolPlanPlace::Section(home) => Some(&object.sections[home]),
+        SymbolPlanPlace::Index(_) => None,
+    };
+    let tls = symbol.kind == elf::STT_TLS || home.is_some_and(SectionPlan::is_tls);
+    let number = match tls {
+        _ if home.is_some_and(SectionPlan::is_debug) => elf::R_X86_64_32,
+        true => *choices.pick(&[elf::R_X86_64_DTPOFF64, elf::R_X86_64_DTPOFF32]),
+        false => elf::R_X86_64_64,
+    };
+    // What the linker defines has its address only where code asks for it.
+    let given = home.is_some() || symbol.is_common() || symbol.place == SymbolPlanPlace::ABSOLUTE;
+    given.then_some(RelocationPlan {
+        offset: cell * CELL_BYTES + choices.below(CELL_BYTES - 8 + 1),
+        number: number.0,
+        symbol: at,
+        addend: choices.below(1 << 12) as i64,
+    })
 }
 
 /// Other linkers give a symbol that is used in several models one slot for all of them, and lld takes no symbol of a

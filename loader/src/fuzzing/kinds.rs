@@ -14,7 +14,7 @@ pub(super) const GOT: &str = "_GLOBAL_OFFSET_TABLE_";
 pub(super) const PROBE: &str = ".data.probe";
 
 /// Section names, `#` for a number, with type and flags.
-pub(super) const KINDS: [(&str, elf::SectionType, u64); 16] = [
+pub(super) const KINDS: [(&str, elf::SectionType, u64); 19] = [
     (".text.#", elf::SHT_PROGBITS, CODE),
     (".data.#", elf::SHT_PROGBITS, VARIABLE),
     (".text.hot.#", elf::SHT_PROGBITS, CODE),
@@ -32,9 +32,16 @@ pub(super) const KINDS: [(&str, elf::SectionType, u64); 16] = [
     (".eh_frame", elf::SHT_PROGBITS, CONSTANT),
     (".tdata.#", elf::SHT_PROGBITS, THREAD_LOCAL),
     (".tbss.#", elf::SHT_NOBITS, THREAD_LOCAL),
+    (".debug_info", elf::SHT_PROGBITS, 0),
+    (".debug_ranges", elf::SHT_PROGBITS, 0),
+    (".debug_str", elf::SHT_PROGBITS, elf::SHF_COMPRESSED.0),
 ];
 pub(super) const PROGRAM_KINDS: usize = 7;
 pub(super) const FIRST_TLS_KIND: usize = 14;
+pub(super) const FIRST_DEBUG_KIND: usize = 16;
+
+/// The start of the module's thread-local block, as clang refers to it.
+pub(super) const TLS_BASE: &str = "_TLS_MODULE_BASE_";
 
 /// Names that the linker itself defines.
 pub(super) const LINKER_NAMES: [&str; 11] = [

@@ -29,8 +29,11 @@ pub struct CheckedMemory {
     state: State,
     placement: Option<Placement>,
     buffers: [Vec<u8>; 4],
+    reserved: [SegmentSize; 4],
     window: Window,
     tls: Option<TlsRequest>,
+    /// How many calls that may fail are left before one does.
+    calls_left: Option<u64>,
     complaints: RefCell<Vec<String>>,
 }
 
@@ -54,9 +57,27 @@ impl CheckedMemory {
             state: State::Empty,
             placement: None,
             buffers: Default::default(),
+            reserved: [SegmentSize::default(); 4],
             window: Window { start: base, end: base },
             tls: None,
+            calls_left: None,
             complaints: RefCell::default(),
+        }
+    }
+
+    /// Lets one of the calls that may fail do so: the first one is 0.
+    #[must_use]
+    pub fn failing(mut self, call: u64) -> Self {
+        self.calls_left = Some(call);
+        self
+    }
+
+    fn call(&mut self) -> Result<(), MemoryError> {
+        let left = self.calls_left;
+        self.calls_left = left.and_then(|left| left.checked_sub(1));
+        match left {
+            Some(0) => Err(MemoryError::Refused("this call was to fail")),
+            _ => Ok(()),
         }
     }
 
@@ -116,7 +137,9 @@ impl CheckedMemory {
 impl Memory for CheckedMemory {
     fn reserve(&mut self, _reach: Reach, sizes: &[SegmentSize; 4]) -> Result<Window, MemoryError> {
         self.expect(&[State::Empty, State::Reserved], "reserve");
+        self.call()?;
         self.state = State::Reserved;
+        self.reserved = *sizes;
         let mut end = self.base;
         for size in &sizes[..3] {
             let align = size.align.max(PAGE_BYTES);
@@ -133,6 +156,7 @@ impl Memory for CheckedMemory {
 
     fn allocate(&mut self, sizes: &[SegmentSize; 4]) -> Result<Placement, MemoryError> {
         self.expect(&[State::Reserved], "allocate");
+        self.call()?;
         let mut addresses = [0; 4];
         let mut next = self.base;
         for (index, size) in sizes.iter().enumerate() {
@@ -148,6 +172,12 @@ impl Memory for CheckedMemory {
             }
             if size.total_bytes > 0 {
                 addresses[index] = start;
+            }
+            if size.total_bytes > self.reserved[index].total_bytes {
+                self.complain(format!(
+                    "segment {index} of {size:?}, for which there is {:?}",
+                    self.reserved[index]
+                ));
             }
             if index < 3 && size.total_bytes > 0 && next > self.window.end {
                 self.complain(format!(
@@ -188,6 +218,7 @@ impl Memory for CheckedMemory {
 
     fn finalize(&mut self, _placement: &Placement) -> Result<(), MemoryError> {
         self.expect(&[State::Allocated], "finalize");
+        self.call()?;
         self.state = State::Finalized;
         Ok(())
     }
@@ -208,6 +239,7 @@ impl Memory for CheckedMemory {
 
     fn allocate_tls(&mut self, request: &TlsRequest) -> Result<TlsPlacement, MemoryError> {
         self.expect(&[State::Allocated], "allocate_tls");
+        self.call()?;
         if self.tls.is_some() || !request.align.is_power_of_two() {
             self.complain(format!("allocate_tls of {request:?}"));
         }

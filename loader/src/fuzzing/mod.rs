@@ -71,6 +71,7 @@
 mod case;
 mod choices;
 mod contents;
+mod debug;
 mod expect;
 mod generate;
 mod kinds;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use object::elf;
 
 use super::case::Case;
-use super::kinds::{GOT, LINKER_NAMES};
+use super::kinds::{GOT, LINKER_NAMES, TLS_BASE};
 use super::plan::{RelocationPlan, SymbolPlan, SymbolPlanPlace};
 use crate::relocation::{Need, Row};
 use crate::resolver::Target;
@@ -21,6 +21,7 @@ pub(super) enum Bound<'a> {
         size: u64,
         align: u64,
         large: bool,
+        tls: bool,
     },
     Absolute(&'a SymbolPlan),
     External(Target),
@@ -160,6 +161,7 @@ impl<'a> Model<'a> {
                         large: commons
                             .iter()
                             .all(|symbol| symbol.place == SymbolPlanPlace::LARGE_COMMON),
+                        tls: commons.iter().any(|symbol| symbol.kind == elf::STT_TLS),
                     };
                     self.globals.insert(name, bound);
                     continue;
@@ -188,7 +190,7 @@ impl<'a> Model<'a> {
         if name == GOT {
             return Some(Bound::Got);
         }
-        if LINKER_NAMES.contains(&name) {
+        if name == TLS_BASE || LINKER_NAMES.contains(&name) {
             return Some(Bound::Linker(name));
         }
         if let Some(external) = self.case.externals.iter().find(|external| external.name == name) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use object::elf;
 
 use super::case::{Case, Externals};
-use super::kinds::{GOT, PROBE, array_priority};
+use super::kinds::{GOT, PROBE, TLS_BASE, array_priority};
 use super::memory::{CheckedMemory, DESCRIPTORS};
 use super::model::{Bound, Model, Site};
 use super::plan::{SymbolPlan, SymbolPlanPlace};
@@ -49,6 +49,8 @@ pub(super) struct Ours<'a> {
     pub(super) model: &'a Model<'a>,
     pub(super) memory: CheckedMemory,
     pub(super) image: Image,
+    /// The objects, by their place in the case, in the order in which they are linked.
+    pub(super) order: Vec<usize>,
     /// The addresses of sections, by object and section of the case.
     pub(super) sections: HashMap<(usize, usize), u64>,
     pub(super) symbols: HashMap<String, u64>,
@@ -82,9 +84,11 @@ impl<'a> Ours<'a> {
                 sections.insert((object, at), section.address);
             }
         }
+        let order = image.objects.iter().filter_map(|name| numbers.get(name).copied());
         let mut ours = Ours {
             model,
             memory,
+            order: order.collect(),
             sections,
             symbols: image.symbols.iter().map(|s| (s.name.to_string(), s.address)).collect(),
             image,
@@ -163,6 +167,11 @@ impl<'a> Ours<'a> {
     }
 
     pub(super) fn meaning(&self, site: &Site<'a>) -> Meaning {
+        if self.model.is_discarded(&self.model.bound(site.object, site.symbol)) {
+            // Whatever the type would make of it, it is a number that says so.
+            let field = self.number(self.place(site), usize::from(site.row.width));
+            return Meaning::Field(field.unwrap_or(u64::MAX));
+        }
         meaning(self, &self.linked_site(site))
     }
 
@@ -240,6 +249,7 @@ impl<'a> Ours<'a> {
             (first.unwrap_or(constants), last.unwrap_or(constants))
         };
         match name {
+            TLS_BASE => 0,
             "__dso_handle" => self.image.dso_handle.unwrap_or(0),
             "__executable_start" => code,
             "etext" => code + code_size.total_bytes,

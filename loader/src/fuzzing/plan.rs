@@ -165,6 +165,12 @@ impl SectionPlan {
         self.flags.0 & elf::SHF_TLS.0 != 0
     }
 
+    /// Whether it is for debuggers only.
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        self.name.starts_with(".debug_") && !self.is_allocated()
+    }
+
     /// Whether it has no contents.
     #[must_use]
     pub fn is_nobits(&self) -> bool {

@@ -112,11 +112,16 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        let mut size = section.size;
+        if section.flags.0 & elf::SHF_COMPRESSED.0 != 0 && size == contents.len() as u64 {
+            contents = compressed(&contents, section.align);
+            size = contents.len() as u64;
+        }
         Header {
             name: section.name.clone(),
             kind: section.kind.0,
             flags: section.flags.0,
-            size: Some(section.size),
+            size: Some(size),
             link: section.link.map_or(0, |at| self.section(at)),
             align: section.align,
             contents,
@@ -208,6 +213,28 @@ impl<'a> Writer<'a> {
         };
         (symbols, strings)
     }
+}
+
+/// The contents of a compressed section (gABI, "Section Compression"): a header, and a zlib stream of one block that is
+/// stored as it is (RFC 1950, RFC 1951).
+fn compressed(contents: &[u8], align: u64) -> Vec<u8> {
+    const MODULUS: u32 = 65521;
+    let sums = contents.iter().fold((1, 0), |(one, two), byte| {
+        let one = (one + u32::from(*byte)) % MODULUS;
+        (one, (two + one) % MODULUS)
+    });
+    let length = contents.len() as u16;
+    let mut bytes = Vec::new();
+    bytes.extend(elf::ELFCOMPRESS_ZLIB.0.to_le_bytes());
+    bytes.extend(0_u32.to_le_bytes());
+    bytes.extend((contents.len() as u64).to_le_bytes());
+    bytes.extend(align.to_le_bytes());
+    bytes.extend([0x78, 0x01, 0x01]);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend((!length).to_le_bytes());
+    bytes.extend(contents);
+    bytes.extend((sums.1 << 16 | sums.0).to_be_bytes());
+    bytes
 }
 
 /// The entries of an SHT_CREL section: differences to the entry before, in as few bytes as possible.
