@@ -78,6 +78,7 @@ fn bombs_are_defused() {
         ".file 999999999 \"x\"\n",
         ".loc 1 1\n nop\n",
         ".section .text,\"axG\",@progbits,g,comdat\nnop\n",
+        ".irp \"\" 1\nnop\n.endr\n",
     ];
     for source in sources {
         both(source);

@@ -417,6 +417,9 @@ impl Assembler<'_> {
     /// `.irp name, value, value` and `.irpc name, characters`
     pub(super) fn repeat_over(&mut self, cursor: &mut Cursor<'_>, characters: bool) -> Done {
         let name = string::name_or_quoted(cursor)?;
+        if name.is_empty() {
+            return fail("a name is expected");
+        }
         cursor.eat(b',');
         let mut values = Vec::new();
         if characters {
@@ -539,10 +542,8 @@ fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64, alte
         &rest[..rest.iter().position(|&b| !part(b)).unwrap_or(rest.len())]
     };
     let value = |name: &[u8]| {
-        names
-            .iter()
-            .position(|known| *known == name)
-            .map(|index| &values[index])
+        let found = names.iter().position(|known| *known == name && !name.is_empty());
+        found.map(|index| &values[index])
     };
     while at < body.len() {
         if body[at] != b'\\' {
