@@ -360,6 +360,8 @@ impl<'a> Ours<'a> {
             Formula::PltRelative | Formula::PltFromGot => match bound {
                 Bound::Section(_, symbol) if symbol.kind == elf::STT_GNU_IFUNC => Meaning::Chosen(definition),
                 _ if copied => Meaning::Address(address),
+                // The code may start with a PLT entry.
+                Bound::Linker(_) => self.through(definition),
                 _ => Meaning::Address(definition),
             },
             _ => self.value(
