@@ -12,6 +12,7 @@ use object::read::{CompressedData, CompressionFormat};
 use rustc_hash::FxHashMap;
 
 use crate::apply::Linked;
+use crate::compressed::decompress;
 use crate::error::{Error, RelocationError, Result};
 use crate::image::DebugSection;
 use crate::layout::{SectionPlace, round_up};
@@ -112,7 +113,7 @@ fn contents<'data>(object: &Object<'_>, section: &Section<'data>, limits: &Limit
         (CompressedData::none(section.data), section.align)
     };
     limits.add(compressed.uncompressed_size, 0, "debug section")?;
-    let bytes = compressed.decompress().map_err(|error| malformed(error.to_string()))?;
+    let bytes = decompress(compressed).map_err(malformed)?;
     Ok((bytes, if align.is_power_of_two() { align } else { 1 }))
 }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod archive;
+mod compressed;
 mod debug;
 mod elf_image;
 mod error;
@@ -24,6 +25,7 @@ mod supplied;
 mod unit;
 
 pub use archive::Archive;
+pub use compressed::decompress;
 pub use elf_image::elf_image;
 pub use error::{Error, MemoryError, Place, RelocationError, Result, Undefined};
 pub use image::{

@@ -190,8 +190,9 @@ fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
     const WORDS_A_SYMBOL: u64 = 9;
     let mut sizes = layout.sizes;
     let mut add = |segment: SegmentKind, bytes: u64, align: u64| {
-        let total = &mut sizes[segment as usize].total_bytes;
-        *total = total.saturating_add(bytes).saturating_add(align);
+        let size = &mut sizes[segment as usize];
+        size.total_bytes = size.total_bytes.saturating_add(bytes).saturating_add(align - 1);
+        size.align = size.align.max(align);
     };
     let mut slots = 1;
     for symbol in &unit.symbols {
@@ -209,8 +210,8 @@ fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
             _ => {}
         }
     }
-    add(SegmentKind::Code, slots * PLT_ENTRY_BYTES, 0);
-    add(SegmentKind::ReadOnly, slots * WORDS_A_SYMBOL * WORD_BYTES, 0);
+    add(SegmentKind::Code, slots * PLT_ENTRY_BYTES, PLT_ENTRY_BYTES);
+    add(SegmentKind::ReadOnly, slots * WORDS_A_SYMBOL * WORD_BYTES, WORD_BYTES);
     sizes
 }
 

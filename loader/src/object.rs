@@ -410,7 +410,9 @@ impl<'data> Object<'data> {
                 )));
             }
             let contents = self.sections[index].data;
-            let is_compressed = self.sections[target].flags.contains(elf::SHF_COMPRESSED);
+            let contents_of = &self.sections[target];
+            let is_compressed =
+                contents_of.flags.contains(elf::SHF_COMPRESSED) || contents_of.name.starts_with(b".zdebug_");
             if is_compressed && !has_addends(kind, contents) {
                 return Err(self.malformed(format!(
                     "section {index}: its addends are in the contents of section {target}, which is compressed"

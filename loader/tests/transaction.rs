@@ -85,7 +85,10 @@ impl Memory for Recorder {
         self.fail(Failure::Allocate)?;
         self.allocated += 1;
         for (size, reserved) in sizes.iter().zip(&self.reserved) {
-            assert!(size.total_bytes <= reserved.total_bytes, "{size:?} of {reserved:?}");
+            assert!(
+                size.total_bytes <= reserved.total_bytes && size.align <= reserved.align,
+                "{size:?} of {reserved:?}"
+            );
         }
         self.memory.allocate(sizes)
     }

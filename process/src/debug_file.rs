@@ -79,10 +79,30 @@ pub(crate) fn find(procfs: &Procfs, module: &Module) -> Option<DebugFile> {
     }
     let (_, section) = sections.section_by_name(LE, b".gnu_debugdata")?;
     let packed = section.data(LE, &*module.bytes).ok()?;
-    let mut bytes = Vec::new();
-    lzma_rs::xz_decompress(&mut &*packed, &mut bytes).ok()?;
+    let bytes = unpack(packed)?;
     let path = module.path.clone();
     Some(DebugFile { path, bytes })
+}
+
+/// What is in an `.xz` file, which may be short and stand for more than there is memory.
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    const MOST_BYTES: usize = 1 << 30;
+    struct Limited(Vec<u8>);
+    impl std::io::Write for Limited {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.0.len() + bytes.len() > MOST_BYTES {
+                return Err(std::io::ErrorKind::FileTooLarge.into());
+            }
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut unpacked = Limited(Vec::new());
+    lzma_rs::xz_decompress(&mut &*packed, &mut unpacked).ok()?;
+    Some(unpacked.0)
 }
 
 /// The name and the checksum in `.gnu_debuglink`: the checksum follows the name's zero byte at a multiple of 4.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use gimli::{Dwarf, DwarfPackageSections, DwarfSections, DwoId, EndianSlice, LittleEndian, SectionId};
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _};
+use restub_loader::decompress;
 
 use crate::debug_file;
 
@@ -71,7 +72,7 @@ fn sections<'s>(mut section: impl FnMut(SectionId) -> Cow<'s, [u8]>) -> Option<S
 /// The contents of a section, decompressed; nothing if there is no such section.
 fn data<'b>(elf: &Elf<'b>, name: &str) -> Cow<'b, [u8]> {
     let section = elf.section_by_name(name);
-    let data = section.and_then(|section| section.uncompressed_data().ok());
+    let data = section.and_then(|section| decompress(section.compressed_data().ok()?).ok());
     data.unwrap_or_default()
 }
 
@@ -80,7 +81,7 @@ fn owned(elf: &Elf<'_>, name: Option<&str>) -> Cow<'static, [u8]> {
     let named = elf
         .sections()
         .filter(|section| name.is_some() && section.name().ok() == name);
-    let contents = named.filter_map(|section| section.uncompressed_data().ok());
+    let contents = named.filter_map(|section| decompress(section.compressed_data().ok()?).ok());
     Cow::Owned(contents.collect::<Vec<_>>().concat())
 }
 

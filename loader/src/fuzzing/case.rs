@@ -55,7 +55,7 @@ impl Case {
     #[must_use]
     pub fn generate(choices: &mut Choices<'_>, scope: Scope, prefix: &str, base: u64) -> Case {
         let mut case = generate::case(choices, scope, prefix, base);
-        super::expect::aim(&mut case, choices);
+        super::expect::aim(&mut case, scope, choices);
         case
     }
 

@@ -11,6 +11,11 @@ use crate::relocation::Values;
 /// Alignments beyond that are of no use in a file.
 const MOST_ALIGN: usize = 16;
 
+/// The name of the section that one is joined to.
+fn joined_name(name: &str) -> String {
+    name.replace(".zdebug_", ".debug_")
+}
+
 /// Offsets in the joined sections, by object and section.
 type Places = HashMap<(usize, usize), usize>;
 
@@ -18,13 +23,14 @@ impl Ours<'_> {
     /// A debug section that is not what it should be.
     pub(super) fn wrong_debug_section(&self) -> Option<String> {
         let case = self.model.case;
-        let mut joined: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        let mut joined: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut places = Places::new();
         for &object in &self.order {
             for (at, section) in case.object(object).sections.iter().enumerate() {
                 if section.is_debug() {
-                    let bytes = joined.entry(&section.name).or_default();
-                    let align = (section.align as usize).min(MOST_ALIGN);
+                    let bytes = joined.entry(joined_name(&section.name)).or_default();
+                    let align = if section.is_zdebug() { 1 } else { section.align as usize };
+                    let align = align.min(MOST_ALIGN);
                     bytes.resize(bytes.len().next_multiple_of(align), 0);
                     places.insert((object, at), bytes.len());
                     bytes.extend(&section.contents);
@@ -33,7 +39,7 @@ impl Ours<'_> {
         }
         for (&(object, at), &start) in &places {
             let section = &case.object(object).sections[at];
-            let bytes = joined.get_mut(&*section.name)?;
+            let bytes = joined.get_mut(&*joined_name(&section.name))?;
             for relocation in &section.relocations {
                 let field = self.debug_field(object, &section.name, relocation, &places);
                 let offset = start + relocation.offset as usize;
@@ -41,7 +47,9 @@ impl Ours<'_> {
             }
         }
         let linked = self.image.debug.iter();
-        let linked: BTreeMap<&str, &Vec<u8>> = linked.map(|section| (&*section.name, &section.bytes)).collect();
+        let linked: BTreeMap<String, &Vec<u8>> = linked
+            .map(|section| (section.name.to_string(), &section.bytes))
+            .collect();
         if !linked.keys().eq(joined.keys()) {
             return Some(format!("debug sections {:?}, not {:?}", linked.keys(), joined.keys()));
         }

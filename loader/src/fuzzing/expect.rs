@@ -16,16 +16,16 @@ use crate::error::{Error, RelocationError};
 use crate::image::Detail;
 use crate::input::Input;
 use crate::link::{Options, link};
-use crate::memory::SegmentKind;
+use crate::memory::{BufferMemory, SegmentKind};
 use crate::object::{Object, SymbolPlace};
 use crate::relocation::{Fit, Row};
-use crate::resolver::Resolver;
+use crate::resolver::{NoSymbols, Resolver};
 
 /// No link asks its memory for something as many times.
 const MEMORY_CALLS: u64 = 8;
 
 /// Gives the relocations of a case addends that put values at the edges of what fits, and now and then beyond.
-pub(super) fn aim(case: &mut Case, choices: &mut Choices<'_>) {
+pub(super) fn aim(case: &mut Case, scope: Scope, choices: &mut Choices<'_>) {
     let mut bare = case.clone();
     for index in 0..bare.objects.len() + bare.members.len() {
         for section in &mut bare.object_mut(index).sections {
@@ -39,6 +39,11 @@ pub(super) fn aim(case: &mut Case, choices: &mut Choices<'_>) {
         let ours = Ours::new(&bare_model, memory, image);
         let values = model.sites().filter_map(|site| Some((site, ours.bare_value(&site)?)));
         let aimed = values.map(|(site, value)| {
+            if scope == Scope::Anything && site.symbol.kind == elf::STT_SECTION && choices.once_in(2) {
+                // Beside the section's variables.
+                let addend = choices.below(128) as i64 - 8;
+                return (site.object, site.section, site.index, addend);
+            }
             let wanted = wanted_value(site.row.fit, u32::from(site.row.width) * 8, choices);
             (
                 site.object,
@@ -282,7 +287,9 @@ pub fn check_link_bytes(bytes: &[u8]) {
         0 => {
             let mut case = Case::generate(&mut Choices::new(&[]), Scope::Anything, "", base);
             case.base = 0x1000_0000;
-            check_link(&case, &[Input::from_bytes("input", rest)]);
+            let input = [Input::from_bytes("input", rest)];
+            check_link(&case, &input);
+            check_in_buffer(&input, &mut NoSymbols);
         }
         1 => {
             let case = Case::generate(&mut choices, Scope::Anything, "", base);
@@ -290,6 +297,7 @@ pub fn check_link_bytes(bytes: &[u8]) {
             check_link(&case, &case.inputs());
             check_rebound(&case);
             check_without_memory(&case, choices.below(MEMORY_CALLS));
+            check_in_buffer(&case.inputs(), &mut Externals(&case.externals));
         }
         _ => {
             let mut case = Case::generate(&mut choices, Scope::Anything, "", base);
@@ -301,6 +309,25 @@ pub fn check_link_bytes(bytes: &[u8]) {
                 assert!(outside.is_none(), "linked in spite of {outside:?}\n{case:#?}");
             }
         }
+    }
+}
+
+/// Links into plain buffers: what is in the image is in them.
+fn check_in_buffer(inputs: &[Input<'_>], resolver: &mut dyn Resolver) {
+    let mut memory = BufferMemory::at(0x1000_0000);
+    let options = Options {
+        detail: Detail::Full,
+        limits: super::ours::LIMITS,
+        ..Options::default()
+    };
+    let Ok(image) = link(inputs, || &[], resolver, &mut memory, &options) else {
+        return;
+    };
+    for section in image.sections.iter().filter(|section| section.filled) {
+        let segment = section.segment as usize;
+        let start = section.address - image.placement.addresses[segment];
+        let there = memory.bytes(section.segment).len() as u64;
+        assert!(start + section.size <= there, "{section:?} is not in {there} bytes");
     }
 }
 

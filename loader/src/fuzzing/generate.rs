@@ -5,8 +5,8 @@ use object::elf;
 use super::case::{Case, External, Scope};
 use super::choices::Choices;
 use super::kinds::{
-    BEFORE_FIELD, CELL_BYTES, FIRST_DEBUG_KIND, FIRST_TLS_KIND, GOT, INSTRUCTIONS, KINDS, LINKER_NAMES, PROBE,
-    PROGRAM_INSTRUCTIONS, PROGRAM_KINDS, TLS_BASE, shape,
+    BEFORE_FIELD, BEFORE_IMMEDIATES, CELL_BYTES, FIRST_DEBUG_KIND, FIRST_TLS_KIND, GOT, INSTRUCTIONS, KINDS,
+    LINKER_NAMES, PROBE, PROGRAM_INSTRUCTIONS, PROGRAM_KINDS, TLS_BASE, shape,
 };
 use super::plan::{
     CODE, GroupPlan, ObjectPlan, RelocationPlan, RelocationTable, SectionPlan, SymbolPlan, SymbolPlanPlace, VARIABLE,
@@ -159,6 +159,7 @@ impl Generator<'_> {
             if object.table == RelocationTable::Rel {
                 // Addends in the contents would be compressed, too.
                 section.flags.0 &= !elf::SHF_COMPRESSED.0;
+                section.name = section.name.replace(".zdebug_", ".debug_");
             }
             object.sections.push(section);
         }
@@ -484,6 +485,14 @@ impl Generator<'_> {
                         | Formula::FromGot
                         | Formula::GotRelative
                 );
+            if self.scope == Scope::Anything
+                && row.formula == Formula::Relative
+                && object.sections[at].flags.0 & elf::SHF_EXECINSTR.0 != 0
+            {
+                let bytes = *choices.pick(&BEFORE_IMMEDIATES);
+                let end = offset as usize;
+                object.sections[at].contents[end - bytes.len()..end].copy_from_slice(bytes);
+            }
             let addend = match row.formula {
                 _ if relaxable => *choices.pick(&[-4, -4, -4, -4, -4, 0]),
                 _ if own_tables && !choices.once_in(4) => -4,

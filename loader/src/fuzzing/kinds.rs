@@ -2,7 +2,7 @@
 
 use object::elf;
 
-use super::plan::{CODE, CONSTANT, LARGE, SectionPlan, THREAD_LOCAL, VARIABLE};
+use super::plan::{CODE, CONSTANT, LARGE, STRINGS, SectionPlan, THREAD_LOCAL, VARIABLE};
 
 /// Bytes that each relocation has for itself: its field, and an instruction before it.
 pub(super) const CELL_BYTES: u64 = 24;
@@ -14,7 +14,7 @@ pub(super) const GOT: &str = "_GLOBAL_OFFSET_TABLE_";
 pub(super) const PROBE: &str = ".data.probe";
 
 /// Section names, `#` for a number, with type and flags.
-pub(super) const KINDS: [(&str, elf::SectionType, u64); 19] = [
+pub(super) const KINDS: [(&str, elf::SectionType, u64); 21] = [
     (".text.#", elf::SHT_PROGBITS, CODE),
     (".data.#", elf::SHT_PROGBITS, VARIABLE),
     (".text.hot.#", elf::SHT_PROGBITS, CODE),
@@ -35,6 +35,8 @@ pub(super) const KINDS: [(&str, elf::SectionType, u64); 19] = [
     (".debug_info", elf::SHT_PROGBITS, 0),
     (".debug_ranges", elf::SHT_PROGBITS, 0),
     (".debug_str", elf::SHT_PROGBITS, elf::SHF_COMPRESSED.0),
+    (".zdebug_line", elf::SHT_PROGBITS, 0),
+    (".rodata.str1.#", elf::SHT_PROGBITS, STRINGS),
 ];
 pub(super) const PROGRAM_KINDS: usize = 7;
 pub(super) const FIRST_TLS_KIND: usize = 14;
@@ -75,6 +77,20 @@ pub(super) const INSTRUCTIONS: [(&[u8], u32); 13] = [
     (&[0x66, 0x48, 0xff, 0x15], 42), // the padded call to __tls_get_addr
 ];
 pub(super) const PROGRAM_INSTRUCTIONS: usize = 9;
+
+/// Beginnings of instructions whose displacement has operands behind it, or might have.
+pub(super) const BEFORE_IMMEDIATES: [&[u8]; 10] = [
+    &[0xc7, 0x05],                         // movl $imm32, foo(%rip)
+    &[0x66, 0xc7, 0x05],                   // movw $imm16, foo(%rip)
+    &[0x80, 0x3d],                         // cmpb $imm8, foo(%rip)
+    &[0x48, 0x81, 0x0d],                   // orq $imm32, foo(%rip)
+    &[0xf6, 0x05],                         // testb $imm8, foo(%rip)
+    &[0x89, 0x05],                         // movl %eax, foo(%rip)
+    &[0x0f, 0xba, 0x25],                   // btl $imm8, foo(%rip)
+    &[0x66, 0x0f, 0x3a, 0x0f, 0x05],       // palignr $imm8, foo(%rip), %xmm0
+    &[0xc5, 0xf9, 0x70, 0x05],             // vpshufd $imm8, foo(%rip), %xmm0
+    &[0x62, 0xf3, 0xfd, 0x08, 0x0f, 0x05], // vpalignr $imm8, foo(%rip), ...
+];
 
 /// Gives a section the contents that its name promises: whole pointers, or unwind records of one cell each.
 pub(super) fn shape(section: &mut SectionPlan) {

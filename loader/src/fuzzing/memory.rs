@@ -173,11 +173,9 @@ impl Memory for CheckedMemory {
             if size.total_bytes > 0 {
                 addresses[index] = start;
             }
-            if size.total_bytes > self.reserved[index].total_bytes {
-                self.complain(format!(
-                    "segment {index} of {size:?}, for which there is {:?}",
-                    self.reserved[index]
-                ));
+            let reserved = self.reserved[index];
+            if size.total_bytes > reserved.total_bytes || size.align > reserved.align {
+                self.complain(format!("segment {index} of {size:?}, for which there is {reserved:?}"));
             }
             if index < 3 && size.total_bytes > 0 && next > self.window.end {
                 self.complain(format!(

@@ -5,6 +5,7 @@ use object::elf;
 /// The flags of ordinary section kinds.
 pub(super) const CODE: u64 = elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0;
 pub(super) const CONSTANT: u64 = elf::SHF_ALLOC.0;
+pub(super) const STRINGS: u64 = CONSTANT | elf::SHF_MERGE.0 | elf::SHF_STRINGS.0;
 pub(super) const VARIABLE: u64 = elf::SHF_ALLOC.0 | elf::SHF_WRITE.0;
 pub(super) const THREAD_LOCAL: u64 = VARIABLE | elf::SHF_TLS.0;
 /// SHF_X86_64_LARGE.
@@ -168,7 +169,13 @@ impl SectionPlan {
     /// Whether it is for debuggers only.
     #[must_use]
     pub fn is_debug(&self) -> bool {
-        self.name.starts_with(".debug_") && !self.is_allocated()
+        (self.name.starts_with(".debug_") || self.is_zdebug()) && !self.is_allocated()
+    }
+
+    /// Whether it is compressed as it was done before the gABI said how: a word, the size, and the stream.
+    #[must_use]
+    pub fn is_zdebug(&self) -> bool {
+        self.name.starts_with(".zdebug_")
     }
 
     /// Whether it has no contents.

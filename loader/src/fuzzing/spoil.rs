@@ -45,6 +45,7 @@ fn section(object: &mut ObjectPlan, choices: &mut Choices<'_>) {
                 ".note.GNU-stack",
                 ".gnu.linkonce.t.x",
                 ".debug_info",
+                ".zdebug_info",
                 ".data.rel.ro",
                 ".gcc_except_table",
                 "list0",
@@ -97,6 +98,7 @@ fn symbol(object: &mut ObjectPlan, choices: &mut Choices<'_>) {
                 "__gnu_lto_slim",
                 "etext",
                 "__ehdr_start",
+                "__asan_init",
             ];
             symbol.name = match other {
                 Some(other) if choices.once_in(2) => other,

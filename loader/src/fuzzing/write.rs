@@ -113,8 +113,15 @@ impl<'a> Writer<'a> {
             }
         }
         let mut size = section.size;
-        if section.flags.0 & elf::SHF_COMPRESSED.0 != 0 && size == contents.len() as u64 {
-            contents = compressed(&contents, section.align);
+        let is_compressed = section.flags.0 & elf::SHF_COMPRESSED.0 != 0;
+        if (is_compressed || section.is_zdebug()) && size == contents.len() as u64 {
+            let mut bytes = if is_compressed {
+                compression_header(size, section.align)
+            } else {
+                [b"ZLIB", &size.to_be_bytes()[..]].concat()
+            };
+            bytes.extend(stored(&contents));
+            contents = bytes;
             size = contents.len() as u64;
         }
         Header {
@@ -215,21 +222,21 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The contents of a compressed section (gABI, "Section Compression"): a header, and a zlib stream of one block that is
-/// stored as it is (RFC 1950, RFC 1951).
-fn compressed(contents: &[u8], align: u64) -> Vec<u8> {
+/// What a compressed section starts with (gABI, "Section Compression").
+fn compression_header(size: u64, align: u64) -> Vec<u8> {
+    let words = [u64::from(elf::ELFCOMPRESS_ZLIB.0), size, align];
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// A zlib stream of one block that is stored as it is (RFC 1950, RFC 1951).
+fn stored(contents: &[u8]) -> Vec<u8> {
     const MODULUS: u32 = 65521;
     let sums = contents.iter().fold((1, 0), |(one, two), byte| {
         let one = (one + u32::from(*byte)) % MODULUS;
         (one, (two + one) % MODULUS)
     });
     let length = contents.len() as u16;
-    let mut bytes = Vec::new();
-    bytes.extend(elf::ELFCOMPRESS_ZLIB.0.to_le_bytes());
-    bytes.extend(0_u32.to_le_bytes());
-    bytes.extend((contents.len() as u64).to_le_bytes());
-    bytes.extend(align.to_le_bytes());
-    bytes.extend([0x78, 0x01, 0x01]);
+    let mut bytes = vec![0x78, 0x01, 0x01];
     bytes.extend(length.to_le_bytes());
     bytes.extend((!length).to_le_bytes());
     bytes.extend(contents);

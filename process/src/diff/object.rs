@@ -120,7 +120,7 @@ impl<'a> CompareObject<'a> {
                 entry_size: section.sh_entsize(LE),
                 size: section.sh_size(LE),
                 data: contents
-                    .and_then(|section| section.uncompressed_data().ok())
+                    .and_then(|section| restub_loader::decompress(section.compressed_data().ok()?).ok())
                     .unwrap_or_default(),
                 relocations: Vec::new(),
             });
