@@ -1,5 +1,7 @@
 //! What is linked together: objects, an archive behind them, and what the surroundings define.
 
+use std::collections::HashMap;
+
 use super::choices::{Choices, entropy};
 use super::generate;
 use super::plan::ObjectPlan;
@@ -132,9 +134,22 @@ impl Resolver for Externals<'_> {
 /// The same, and sends references to own definitions elsewhere, each time in the same way: to stubs, to storage that
 /// exists, or where they went before.
 #[derive(Debug)]
-pub(super) struct Rebinding<'a>(pub(super) Externals<'a>, pub(super) u64);
+pub(super) struct Rebinding<'a> {
+    externals: Externals<'a>,
+    base: u64,
+    /// The names that are bound elsewhere, with the addresses.
+    pub(super) bound: HashMap<String, u64>,
+}
 
-impl Rebinding<'_> {
+impl<'a> Rebinding<'a> {
+    pub(super) fn new(externals: Externals<'a>, base: u64) -> Self {
+        Rebinding {
+            externals,
+            base,
+            bound: HashMap::new(),
+        }
+    }
+
     fn choice(name: &[u8]) -> u64 {
         name.iter()
             .fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
@@ -144,17 +159,17 @@ impl Rebinding<'_> {
     fn address(&self, name: &[u8]) -> u64 {
         let choice = Rebinding::choice(name);
         let distance = if choice.is_multiple_of(5) { 5 << 30 } else { 1 << 28 };
-        self.1.wrapping_add(distance).wrapping_add(choice % 4096 * 16)
+        self.base.wrapping_add(distance).wrapping_add(choice % 4096 * 16)
     }
 }
 
 impl Resolver for Rebinding<'_> {
     fn earlier(&mut self, name: &[u8]) -> Option<Target> {
-        self.0.earlier(name)
+        self.externals.earlier(name)
     }
 
     fn external(&mut self, request: Request<'_>) -> Option<Target> {
-        self.0.external(request)
+        self.externals.external(request)
     }
 
     fn rebinds(&self) -> bool {
@@ -176,7 +191,15 @@ impl Resolver for Rebinding<'_> {
             }),
             _ => Rebind::Own,
         };
-        definitions.iter().map(answer).collect()
+        let answers: Vec<Rebind> = definitions.iter().map(answer).collect();
+        let bound = definitions
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| **answer != Rebind::Own);
+        self.bound = bound
+            .map(|(own, _)| (String::from_utf8_lossy(own.name).into_owned(), self.address(own.name)))
+            .collect();
+        answers
     }
 
     fn stub(&mut self, name: &[u8], _window: Window, _memory: &mut dyn Memory) -> Result<u64, MemoryError> {

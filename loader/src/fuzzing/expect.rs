@@ -8,6 +8,7 @@ use super::memory::CheckedMemory;
 use super::model::Model;
 use super::ours::{Ours, far_from, link_case};
 use super::plan::{ObjectPlan, RelocationPlan, RelocationTable, SectionPlan};
+use super::rebound::check_rebound_references;
 use super::spoil;
 use super::view::Meaning;
 use crate::archive::Archive;
@@ -165,12 +166,9 @@ fn refused_site(case: &Case, error: &Error) -> Option<(usize, usize, usize, u64)
         );
         return None;
     };
-    let found = model.sites().find(|site| {
-        let object = case.object(site.object);
-        let named = place.object == object.name || place.object.ends_with(&format!("({})", object.name));
-        named && object.sections[site.section].name == place.section && site.relocation.offset == place.offset
-    });
-    let site = found.unwrap_or_else(|| panic!("{error} is at no relocation\n{case:#?}"));
+    let site = model
+        .site_at(place)
+        .unwrap_or_else(|| panic!("{error} is at no relocation\n{case:#?}"));
     Some((site.object, site.section, site.index, *value))
 }
 
@@ -296,6 +294,7 @@ pub fn check_link_bytes(bytes: &[u8]) {
             check_case(&case);
             check_link(&case, &case.inputs());
             check_rebound(&case);
+            check_rebound_references(&case);
             check_without_memory(&case, choices.below(MEMORY_CALLS));
             check_in_buffer(&case.inputs(), &mut Externals(&case.externals));
         }
@@ -333,7 +332,7 @@ fn check_in_buffer(inputs: &[Input<'_>], resolver: &mut dyn Resolver) {
 
 /// What holds for every input also holds where references to own definitions go elsewhere.
 fn check_rebound(case: &Case) {
-    let resolver = &mut || Rebinding(Externals(&case.externals), case.base);
+    let resolver = &mut || Rebinding::new(Externals(&case.externals), case.base);
     check_link_with(&case.inputs(), resolver, &|garbage| {
         CheckedMemory::new(case.base, garbage, case.static_tls)
     });

@@ -80,6 +80,7 @@ mod model;
 mod ours;
 mod peers;
 mod plan;
+mod rebound;
 mod reference;
 mod spoil;
 mod theirs;

@@ -8,6 +8,7 @@ use object::elf;
 use super::case::Case;
 use super::kinds::{GOT, LINKER_NAMES, TLS_BASE};
 use super::plan::{RelocationPlan, SymbolPlan, SymbolPlanPlace};
+use crate::error::Place;
 use crate::relocation::{Need, Row};
 use crate::resolver::Target;
 
@@ -230,6 +231,15 @@ impl<'a> Model<'a> {
                     symbol: plan.symbols.get(relocation.symbol)?,
                 })
             })
+        })
+    }
+
+    /// The relocation at the place that an error names.
+    pub(super) fn site_at(&self, place: &Place) -> Option<Site<'a>> {
+        self.sites().find(|site| {
+            let object = self.case.object(site.object);
+            let named = place.object == object.name || place.object.ends_with(&format!("({})", object.name));
+            named && object.sections[site.section].name == place.section && site.relocation.offset == place.offset
         })
     }
 

@@ -244,15 +244,8 @@ impl Attempt {
         else {
             return None;
         };
-        let model = Model::new(&self.case);
-        let found = model.sites().find(|site| {
-            let object = self.case.object(site.object);
-            let section = &object.sections[site.section];
-            place.object.contains(&object.name)
-                && section.name == place.section
-                && site.relocation.offset == place.offset
-        });
-        found.map(|site| (site.object, site.section, site.index))
+        let found = Model::new(&self.case).site_at(place)?;
+        Some((found.object, found.section, found.index))
     }
 }
 

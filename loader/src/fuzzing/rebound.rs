@@ -1,0 +1,154 @@
+//! Where references to own definitions go that the resolver has bound to something else: to stubs, and to storage that
+//! exists.
+
+use std::collections::HashMap;
+
+use object::elf;
+
+use super::case::{Case, Externals, Rebinding};
+use super::kinds::array_priority;
+use super::memory::CheckedMemory;
+use super::model::{Bound, Model, Site};
+use super::ours::Ours;
+use super::plan::{RelocationTable, SymbolPlan, SymbolPlanPlace, VARIABLE};
+use super::view::{Meaning, View};
+use crate::error::{Error, RelocationError};
+use crate::image::Detail;
+use crate::link::{Options, link};
+use crate::relocation::Formula;
+
+/// Links a case without the values that do not fit, and follows each reference to a name that is bound elsewhere.
+///
+/// # Panics
+/// If one leads to something else.
+pub(super) fn check_rebound_references(case: &Case) {
+    let mut case = case.clone();
+    loop {
+        let mut memory = CheckedMemory::new(case.base, 0, case.static_tls);
+        let mut resolver = Rebinding::new(Externals(&case.externals), case.base);
+        let options = Options {
+            detail: Detail::Full,
+            limits: super::ours::LIMITS,
+            ..Options::default()
+        };
+        let result = link(&case.inputs(), || &[], &mut resolver, &mut memory, &options);
+        let model = Model::new(&case);
+        let image = match result {
+            Ok(image) => image,
+            Err(Error::Relocation {
+                place,
+                reason: RelocationError::OutOfRange { .. },
+                ..
+            }) => {
+                let site = model.site_at(&place).expect("it is at a relocation");
+                let (object, section, index) = (site.object, site.section, site.index);
+                let plan = case.object_mut(object);
+                plan.table = RelocationTable::Rela;
+                plan.sections[section].relocations[index].number = 0;
+                continue;
+            }
+            Err(_) => return,
+        };
+        let ours = Ours::new(&model, memory, image);
+        for site in model.sites() {
+            let target = match resolver.bound.get(&site.symbol.name) {
+                Some(target) => Some(*target),
+                None => ours.variable_meant(&site, &resolver.bound),
+            };
+            let (Some(target), Some(meaning)) = (target, ours.reference(&site)) else {
+                continue;
+            };
+            assert_eq!(
+                meaning,
+                Meaning::Address(target),
+                "{} against {} at {}+{:#x} of object {}\n{case:#?}",
+                site.row.name,
+                site.symbol.name,
+                case.object(site.object).sections[site.section].name,
+                site.relocation.offset,
+                site.object,
+            );
+        }
+        return;
+    }
+}
+
+impl<'a> Ours<'a> {
+    /// Where a section's symbol should lead if its addend surely means a variable, which may be elsewhere.
+    fn variable_meant(&self, site: &Site<'a>, elsewhere: &HashMap<String, u64>) -> Option<u64> {
+        let case = self.model.case;
+        let SymbolPlanPlace::Section(home) = site.symbol.place else {
+            return None;
+        };
+        let (to, from) = (
+            &case.object(site.object).sections[home],
+            &case.object(site.object).sections[site.section],
+        );
+        let variables = to.flags.0 == VARIABLE && !to.name.contains(".rel.ro") && array_priority(&to.name).is_none();
+        if site.symbol.kind != elf::STT_SECTION || !variables {
+            return None;
+        }
+        let in_code = site.row.formula == Formula::Relative && from.flags.0 & elf::SHF_EXECINSTR.0 != 0;
+        // The processor counts from the end of the instruction, behind immediates of several sizes.
+        let behind: &[u64] = if in_code { &[4, 5, 6, 8] } else { &[0] };
+        let addend = site.relocation.addend.cast_unsigned();
+        let definitions = || {
+            let symbols = case.object(site.object).symbols.iter();
+            symbols.filter(|symbol| {
+                let bound = self.model.bound(site.object, symbol);
+                symbol.place == site.symbol.place
+                    && symbol.kind != elf::STT_SECTION
+                    && matches!(bound, Bound::Section(object, definition) if object == site.object && definition == *symbol)
+            })
+        };
+        let variable =
+            definitions().find(|symbol| addend.wrapping_add(behind[0]).wrapping_sub(symbol.value) < symbol.size)?;
+        let surely = behind.iter().all(|behind| {
+            let offset = addend.wrapping_add(*behind);
+            let meant = |symbol: &&SymbolPlan| offset.wrapping_sub(symbol.value) <= symbol.size;
+            offset.wrapping_sub(variable.value) < variable.size && definitions().filter(meant).count() == 1
+        });
+        let start = elsewhere.get(&variable.name).copied();
+        let start = start.unwrap_or_else(|| self.definition(&self.model.bound(site.object, variable), &variable.name));
+        surely.then(|| start.wrapping_sub(variable.value))
+    }
+
+    /// Where a reference leads, by a slot or by a PLT entry or at once; `None` for those that mean the definition
+    /// itself or no address.
+    fn reference(&self, site: &Site<'a>) -> Option<Meaning> {
+        let bound = self.model.bound(site.object, site.symbol);
+        let own = match bound {
+            // What an IFUNC's stub leads to is found out when it runs.
+            Bound::Section(_, symbol) => !matches!(symbol.kind, elf::STT_TLS | elf::STT_GNU_IFUNC),
+            Bound::Common { tls, .. } => !tls,
+            _ => false,
+        };
+        let section = &*self.model.case.object(site.object).sections[site.section].name;
+        // Unwind tables and arrays of constructors stay with the code that they belong to.
+        let inward = section == ".eh_frame" || array_priority(section).is_some();
+        if !own || inward || self.model.is_discarded(&bound) {
+            return None;
+        }
+        let address = match site.row.formula {
+            Formula::Absolute => 0,
+            Formula::Relative => self.place(site),
+            _ => match self.meaning(site).unrelaxed() {
+                Meaning::Slot(address) => return Some(self.through(address)),
+                Meaning::Address(address) if site.row.formula != Formula::GotRelative => {
+                    return Some(self.through(address));
+                }
+                _ => return None,
+            },
+        };
+        if site.row.width < 4 {
+            return None;
+        }
+        let field = self.number(self.place(site), usize::from(site.row.width))?;
+        let field = match site.row.number {
+            2 | 11 | 39 => (field as u32).cast_signed() as u64,
+            _ => field,
+        };
+        let addend = site.relocation.addend.cast_unsigned();
+        Some(self.through(field.wrapping_sub(addend).wrapping_add(address)))
+    }
+}
