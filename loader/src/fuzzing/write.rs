@@ -114,7 +114,7 @@ impl<'a> Writer<'a> {
         }
         let mut size = section.size;
         let is_compressed = section.flags.0 & elf::SHF_COMPRESSED.0 != 0;
-        if (is_compressed || section.is_zdebug()) && size == contents.len() as u64 {
+        if section.is_debug() && (is_compressed || section.is_zdebug()) && size == contents.len() as u64 {
             let mut bytes = if is_compressed {
                 compression_header(size, section.align)
             } else {
