@@ -15,7 +15,7 @@ use super::view::{Meaning, View};
 use crate::error::{Error, RelocationError};
 use crate::image::Detail;
 use crate::link::{Options, link};
-use crate::relocation::Formula;
+use crate::relocation::{Fit, Formula};
 
 /// Links a case without the values that do not fit, and follows each reference to a name that is bound elsewhere.
 ///
@@ -144,8 +144,8 @@ impl<'a> Ours<'a> {
             return None;
         }
         let field = self.number(self.place(site), usize::from(site.row.width))?;
-        let field = match site.row.number {
-            2 | 11 | 39 => (field as u32).cast_signed() as u64,
+        let field = match site.row.fit {
+            Fit::Signed => i64::from((field as u32).cast_signed()).cast_unsigned(),
             _ => field,
         };
         let addend = site.relocation.addend.cast_unsigned();
