@@ -85,7 +85,9 @@ impl<'a> Ours<'a> {
             &case.object(site.object).sections[site.section],
         );
         let variables = to.flags.0 == VARIABLE && !to.name.contains(".rel.ro") && array_priority(&to.name).is_none();
-        if site.symbol.kind != elf::STT_SECTION || !variables {
+        // The addend of others counts from a slot.
+        let direct = matches!(site.row.formula, Formula::Absolute | Formula::Relative);
+        if site.symbol.kind != elf::STT_SECTION || !variables || !direct {
             return None;
         }
         let in_code = site.row.formula == Formula::Relative && from.flags.0 & elf::SHF_EXECINSTR.0 != 0;
