@@ -126,6 +126,11 @@ pub(crate) fn place_sections(unit: &Unit<'_>, limits: &Limits) -> Result<Layout>
             });
         }
     }
+    for symbol in &unit.symbols {
+        if let Definition::Common { align, .. } = symbol.definition {
+            limits.check_common(&unit.objects[symbol.object as usize].name, symbol.name, align)?;
+        }
+    }
     join_bounded(&mut items, unit.bounded.len());
     items.sort_by_key(|item| (item.rank, item.key));
     let mut layout = Layout {
@@ -253,9 +258,6 @@ impl Layout {
         }
         for symbol in &mut unit.symbols {
             let size = symbol.size;
-            if let Definition::Common { align, .. } = symbol.definition {
-                limits.check_common(&unit.objects[symbol.object as usize].name, symbol.name, align)?;
-            }
             match &mut symbol.definition {
                 Definition::Common { align, offset, large } if symbol.kind != elf::STT_TLS => {
                     let segment = if *large {

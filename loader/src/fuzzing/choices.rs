@@ -5,20 +5,40 @@ use arbitrary::Unstructured;
 /// Bytes that a seed stands for; more than the largest case asks for.
 const SEED_BYTES: usize = 16 * 1024;
 
-/// Makes choices from bytes. Where no bytes are left every choice is the first one, so that generating always ends.
+/// How often bytes are read again: by then every choice has been made, unless there is but a handful of bytes.
+const ROUNDS: u32 = 64;
+
+/// Makes choices from bytes. Where none are left it starts anew, so that few bytes choose as much as many do; after some
+/// rounds, and where there are no bytes, every choice is the first one.
 #[derive(Debug)]
-pub struct Choices<'a>(Unstructured<'a>);
+pub struct Choices<'a> {
+    bytes: &'a [u8],
+    rest: Unstructured<'a>,
+    rounds: u32,
+}
 
 impl<'a> Choices<'a> {
     /// Choices made from these bytes: a small change of them is a small change of what they choose.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Choices(Unstructured::new(bytes))
+        Choices {
+            bytes,
+            rest: Unstructured::new(bytes),
+            rounds: ROUNDS,
+        }
+    }
+
+    fn rest(&mut self) -> &mut Unstructured<'a> {
+        if self.rest.is_empty() && self.rounds > 0 {
+            self.rounds -= 1;
+            self.rest = Unstructured::new(self.bytes);
+        }
+        &mut self.rest
     }
 
     /// A number below `end`, and 0 where nothing is below it.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.0.int_in_range(0..=end.saturating_sub(1)).unwrap_or(0)
+        self.rest().int_in_range(0..=end.saturating_sub(1)).unwrap_or(0)
     }
 
     /// True once in `times`; false where no bytes are left.
@@ -37,7 +57,7 @@ impl<'a> Choices<'a> {
 
     /// Any number.
     pub fn word(&mut self) -> u64 {
-        self.0.arbitrary().unwrap_or(0)
+        self.rest().arbitrary().unwrap_or(0)
     }
 
     /// A number of the kind that breaks things: small, large, or beside a power of two.
@@ -56,7 +76,7 @@ impl<'a> Choices<'a> {
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         // Bytes behind the end are zeros.
-        let _ = self.0.fill_buffer(&mut bytes);
+        let _ = self.rest().fill_buffer(&mut bytes);
         bytes
     }
 }
