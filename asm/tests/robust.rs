@@ -114,6 +114,21 @@ fn errors_have_line_column_source_and_reason() {
 }
 
 #[test]
+fn a_long_line_is_not_cited_in_full() {
+    let source = format!("{}mov %eax, %xyz{}\n", " ;".repeat(1 << 16), "; nop".repeat(1 << 16));
+    let errors = assemble(&source, &Options::default()).unwrap_err();
+    let text = errors.to_string();
+    assert!(
+        text.starts_with("<source>:1:131083: there is no such register\n    ..."),
+        "{text}"
+    );
+    assert!(text.contains(";mov %eax, %xyz; nop;"), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[2].find('^'), lines[1].find("%xyz"), "{text}");
+    assert!(text.len() < 500, "{} bytes", text.len());
+}
+
+#[test]
 fn a_source_says_what_it_has_to_say() {
     let source = ".if 1\n.warning \"old\"\n.endif\n.print \"1 2\"\nret\n.warning\n";
     let assembly = assemble_with_messages(source, &Options::default(), false).unwrap();

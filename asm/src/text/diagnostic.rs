@@ -34,8 +34,34 @@ pub struct Diagnostic {
     pub column: u32,
     /// What is wrong, or what the source says.
     pub message: String,
-    /// The line itself.
+    /// The line itself; of a long one what is around the column, between dots.
     pub source: String,
+    /// The column in `source`, from 1; 0 where only the line is known.
+    pub source_column: u32,
+}
+
+/// A line as it is cited, and the column in that. Lines that macros make may have megabytes.
+fn cite(line: &[u8], column: usize) -> (String, u32) {
+    const MOST_BYTES: usize = 200;
+    const BEFORE: usize = 80;
+    const DOTS: &str = "...";
+    let start = if line.len() > MOST_BYTES {
+        column.saturating_sub(BEFORE)
+    } else {
+        0
+    };
+    let end = line.len().min(start + MOST_BYTES);
+    let mut text = String::new();
+    if start > 0 {
+        text.push_str(DOTS);
+    }
+    let lead = text.len();
+    text.push_str(&String::from_utf8_lossy(&line[start..end]));
+    if end < line.len() {
+        text.push_str(DOTS);
+    }
+    let column = if column == 0 { 0 } else { column - start + lead };
+    (text, column as u32)
 }
 
 impl core::fmt::Display for Diagnostic {
@@ -54,11 +80,11 @@ impl core::fmt::Display for Diagnostic {
             return Ok(());
         }
         write!(f, "\n    {}", self.source)?;
-        if self.column == 0 {
+        let Some(before) = self.source_column.checked_sub(1) else {
             return Ok(());
-        }
+        };
         // Tabs stay tabs, so that the caret stands under its place.
-        let lead = self.source.chars().take(self.column as usize - 1);
+        let lead = self.source.chars().take(before as usize);
         let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         write!(f, "\n    {pad}^")
     }
@@ -89,6 +115,7 @@ impl Assembler<'_> {
             Some(input) => (input.name.to_string(), cursor.line - input.first_line + 1),
             None => self.place_of(self.line),
         };
+        let (source, source_column) = cite(text, column);
         self.error_count += 1;
         self.diagnostics.push(Diagnostic {
             severity: Severity::Error,
@@ -96,7 +123,8 @@ impl Assembler<'_> {
             line,
             column: column as u32,
             message,
-            source: String::from_utf8_lossy(text).into_owned(),
+            source,
+            source_column,
         });
         self.stop |= self.error_count >= MOST_ERRORS;
     }
@@ -111,6 +139,7 @@ impl Assembler<'_> {
             column: 0,
             message,
             source: String::new(),
+            source_column: 0,
         });
     }
 
@@ -129,7 +158,7 @@ impl Assembler<'_> {
             let input = &self.inputs[index];
             let text = if index == 0 { self.source } else { &input.text };
             let text = text.split(|&b| b == b'\n').nth((line - input.first_line) as usize)?;
-            Some(String::from_utf8_lossy(text).into_owned())
+            Some(cite(text, 0).0)
         });
         self.error_count += 1;
         self.diagnostics.push(Diagnostic {
@@ -139,6 +168,7 @@ impl Assembler<'_> {
             column: 0,
             message: message.into(),
             source: source.unwrap_or_default(),
+            source_column: 0,
         });
     }
 
