@@ -186,7 +186,7 @@ pub fn batch(scope: Scope, seed: u64, count: u64) -> Vec<Case> {
 pub fn check_peers_bytes(bytes: &[u8]) {
     const PIECE_BYTES: usize = 384;
     const MOST_CASES: usize = 40;
-    let Some((first, rest)) = bytes.split_first() else {
+    let Some((first, rest)) = bytes.split_first().filter(|(_, rest)| !rest.is_empty()) else {
         return;
     };
     let scope = if first & 1 == 0 { Scope::Program } else { Scope::Library };
