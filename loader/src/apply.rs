@@ -220,6 +220,9 @@ impl Linked<'_, '_> {
                         continue;
                     }
                     let length = self.loaded_bytes(section, segment, offset).len();
+                    if length == 0 {
+                        continue; // R_X86_64_NONE, which keeps what it refers to
+                    }
                     let tolerant = section.is_unwind_table() || section.name.starts_with(b".gcc_except_table");
                     let field = SectionFields {
                         object: number,
