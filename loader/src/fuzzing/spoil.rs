@@ -126,7 +126,7 @@ fn relocation(object: &mut ObjectPlan, choices: &mut Choices<'_>) {
         _ => {
             relocation.offset = match choices.below(3) {
                 0 => choices.edge(),
-                1 => choices.below(size + 9),
+                1 => choices.below(size.saturating_add(9)),
                 _ => size.wrapping_sub(choices.below(9)),
             }
         }
