@@ -60,11 +60,11 @@ pub fn link<'data>(
     // rebind: which own definitions are called through stubs, or keep the storage of earlier ones
     own::rebind(&mut unit, &layout, resolver);
     // decide: GOT slots, PLT entries, copies and relaxations, which depend on where the image can be
-    let mut window = choose_window(&unit, &layout, memory)?;
+    let mut window = choose_window(&unit, &layout, memory, &options.limits)?;
     if !unit.owns.is_empty() {
         own::take_stubs(&mut unit, window, resolver, memory)?;
         // Stubs may have taken what was to be the image's.
-        window = choose_window(&unit, &layout, memory)?;
+        window = choose_window(&unit, &layout, memory, &options.limits)?;
     }
     let tables = scan::decide(&mut unit, window, summary)?;
     layout.add_tables(&mut unit, &tables, &options.limits)?;
@@ -163,8 +163,8 @@ fn scan_and_bind<'data>(
 }
 
 /// Finds a range from which every variable outside of the unit is in reach, where there is one.
-fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory) -> Result<Window> {
-    let sizes = with_tables(unit, layout);
+fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory, limits: &Limits) -> Result<Window> {
+    let sizes = with_tables(unit, layout, limits)?;
     if scan::demand(unit) == Demand::Low {
         return Ok(memory.reserve(Reach::Low, &sizes)?);
     }
@@ -186,33 +186,34 @@ fn choose_window(unit: &Unit<'_>, layout: &Layout, memory: &mut dyn Memory) -> R
 }
 
 /// The segments' sizes with as many table entries, copies and common symbols as there can be.
-fn with_tables(unit: &Unit<'_>, layout: &Layout) -> [SegmentSize; 4] {
+fn with_tables(unit: &Unit<'_>, layout: &Layout, limits: &Limits) -> Result<[SegmentSize; 4]> {
     const WORDS_A_SYMBOL: u64 = 9;
     let mut sizes = layout.sizes;
     let mut add = |segment: SegmentKind, bytes: u64, align: u64| {
         let size = &mut sizes[segment as usize];
-        size.total_bytes = size.total_bytes.saturating_add(bytes).saturating_add(align - 1);
+        size.total_bytes = limits.add(size.total_bytes, bytes.saturating_add(align - 1), "segment")?;
         size.align = size.align.max(align);
+        Ok::<_, Error>(())
     };
     let mut slots = 1;
     for symbol in &unit.symbols {
         slots += u64::from(symbol.needs.has(Needs::SLOTS));
         match symbol.definition {
             Definition::Common { .. } if symbol.kind == elf::STT_TLS => {}
-            Definition::Common { align, large: true, .. } => add(SegmentKind::LargeData, symbol.size, align),
-            Definition::Common { align, .. } => add(SegmentKind::Data, symbol.size, align),
-            Definition::Linker(LinkerSymbol::DsoHandle) => add(SegmentKind::Data, WORD_BYTES, WORD_BYTES),
+            Definition::Common { align, large: true, .. } => add(SegmentKind::LargeData, symbol.size, align)?,
+            Definition::Common { align, .. } => add(SegmentKind::Data, symbol.size, align)?,
+            Definition::Linker(LinkerSymbol::DsoHandle) => add(SegmentKind::Data, WORD_BYTES, WORD_BYTES)?,
             Definition::External(target) if symbol.needs.has(Needs::NEAR) => {
                 if let TargetKind::Data(_) = target.kind {
-                    add(SegmentKind::Data, target.size, layout::COPY_ALIGN_BYTES);
+                    add(SegmentKind::Data, target.size, layout::COPY_ALIGN_BYTES)?;
                 }
             }
             _ => {}
         }
     }
-    add(SegmentKind::Code, slots * PLT_ENTRY_BYTES, PLT_ENTRY_BYTES);
-    add(SegmentKind::ReadOnly, slots * WORDS_A_SYMBOL * WORD_BYTES, WORD_BYTES);
-    sizes
+    add(SegmentKind::Code, slots * PLT_ENTRY_BYTES, PLT_ENTRY_BYTES)?;
+    add(SegmentKind::ReadOnly, slots * WORDS_A_SYMBOL * WORD_BYTES, WORD_BYTES)?;
+    Ok(sizes)
 }
 
 fn tls_request(unit: &Unit<'_>, layout: &Layout, summary: Summary) -> Option<TlsRequest> {
