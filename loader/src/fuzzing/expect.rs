@@ -322,7 +322,11 @@ fn check_in_buffer(inputs: &[Input<'_>], resolver: &mut dyn Resolver) {
     let Ok(image) = link(inputs, || &[], resolver, &mut memory, &options) else {
         return;
     };
-    for section in image.sections.iter().filter(|section| section.filled) {
+    for section in image
+        .sections
+        .iter()
+        .filter(|section| section.filled && section.size > 0)
+    {
         let segment = section.segment as usize;
         let start = section.address - image.placement.addresses[segment];
         let there = memory.bytes(section.segment).len() as u64;
