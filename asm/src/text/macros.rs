@@ -542,8 +542,10 @@ fn substitute(body: &[u8], names: &[&[u8]], values: &[Vec<u8>], count: u64, alte
         &rest[..rest.iter().position(|&b| !part(b)).unwrap_or(rest.len())]
     };
     let value = |name: &[u8]| {
-        let found = names.iter().position(|known| *known == name && !name.is_empty());
-        found.map(|index| &values[index])
+        names
+            .iter()
+            .position(|known| *known == name)
+            .map(|index| &values[index])
     };
     while at < body.len() {
         if body[at] != b'\\' {
