@@ -6,15 +6,14 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::memory::{SegmentKind, SegmentSize};
 use crate::object::{Section, SectionState};
+use crate::resolver::Target;
 use crate::scan::Tables;
 use crate::supplied::LinkerSymbol;
-use crate::unit::{Definition, Unit};
+use crate::unit::{Definition, Symbol, Unit};
 
 /// Size of a PLT entry in bytes.
 pub(crate) const PLT_ENTRY_BYTES: u64 = 16;
 pub(crate) const WORD_BYTES: u64 = 8;
-/// Alignment of a copy of a library's variable, at most.
-pub(crate) const COPY_ALIGN_BYTES: u64 = 64;
 
 /// Where a section is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,38 +249,29 @@ impl Layout {
         if got_bytes > 0 {
             self.got = self.append(SegmentKind::ReadOnly, got_bytes, WORD_BYTES, true, limits)?;
         }
-        let handle =
-            |symbol: &crate::unit::Symbol<'_>| symbol.definition == Definition::Linker(LinkerSymbol::DsoHandle);
+        let handle = |symbol: &Symbol<'_>| symbol.definition == Definition::Linker(LinkerSymbol::DsoHandle);
         if unit.symbols.iter().any(handle) {
-            // Only its address counts, so it is a word of zeros.
-            self.dso_handle = Some(self.append(SegmentKind::Data, WORD_BYTES, WORD_BYTES, false, limits)?);
+            self.dso_handle = Some(self.take(&DSO_HANDLE, limits)?);
         }
         for symbol in &mut unit.symbols {
-            let size = symbol.size;
-            match &mut symbol.definition {
-                Definition::Common { align, offset, large } if symbol.kind != elf::STT_TLS => {
-                    let segment = if *large {
-                        SegmentKind::LargeData
-                    } else {
-                        SegmentKind::Data
-                    };
-                    *offset = self.append(segment, size, *align, false, limits)?;
+            let taken = taken(symbol);
+            match (&mut symbol.definition, taken) {
+                (Definition::Common { offset, .. } | Definition::Copy { offset, .. }, Some(taken)) => {
+                    *offset = self.take(&taken, limits)?;
                 }
-                Definition::Common { align, offset, .. } => {
+                (Definition::Common { align, offset, .. }, None) => {
                     *offset = round_up(self.tls_size, *align);
-                    self.tls_size = limits.add(*offset, size, "thread-local block")?;
+                    self.tls_size = limits.add(*offset, symbol.size, "thread-local block")?;
                     self.tls_align = self.tls_align.max(*align);
-                }
-                // The original's alignment is not known; its address has it.
-                Definition::Copy { original, offset } => {
-                    let multiple_of = original.address & original.address.wrapping_neg();
-                    let align = multiple_of.clamp(WORD_BYTES, COPY_ALIGN_BYTES);
-                    *offset = self.append(SegmentKind::Data, original.size, align, false, limits)?;
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn take(&mut self, taken: &Taken, limits: &Limits) -> Result<u64> {
+        self.append(taken.segment, taken.size, taken.align, false, limits)
     }
 
     fn append(&mut self, segment: SegmentKind, size: u64, align: u64, filled: bool, limits: &Limits) -> Result<u64> {
@@ -293,6 +283,49 @@ impl Layout {
             total.filled_bytes = total.total_bytes;
         }
         Ok(offset)
+    }
+}
+
+/// Zeros that a symbol takes of a segment.
+pub(crate) struct Taken {
+    pub(crate) segment: SegmentKind,
+    pub(crate) size: u64,
+    pub(crate) align: u64,
+}
+
+/// Only the address of the module's handle counts, so it is a word.
+pub(crate) const DSO_HANDLE: Taken = Taken {
+    segment: SegmentKind::Data,
+    size: WORD_BYTES,
+    align: WORD_BYTES,
+};
+
+/// What a common symbol or a copy takes; thread-local ones are in the block.
+pub(crate) fn taken(symbol: &Symbol<'_>) -> Option<Taken> {
+    match symbol.definition {
+        Definition::Common { align, large, .. } if symbol.kind != elf::STT_TLS => Some(Taken {
+            segment: if large {
+                SegmentKind::LargeData
+            } else {
+                SegmentKind::Data
+            },
+            size: symbol.size,
+            align,
+        }),
+        Definition::Copy { original, .. } => Some(taken_by_copy(original)),
+        _ => None,
+    }
+}
+
+/// What a copy of a library's variable takes.
+pub(crate) fn taken_by_copy(original: Target) -> Taken {
+    const MOST_ALIGN_BYTES: u64 = 64;
+    // The original's alignment is not known; its address has it.
+    let multiple_of = original.address & original.address.wrapping_neg();
+    Taken {
+        segment: SegmentKind::Data,
+        size: original.size,
+        align: multiple_of.clamp(WORD_BYTES, MOST_ALIGN_BYTES),
     }
 }
 

@@ -198,17 +198,15 @@ fn with_tables(unit: &Unit<'_>, layout: &Layout, limits: &Limits) -> Result<[Seg
     let mut slots = 1;
     for symbol in &unit.symbols {
         slots += u64::from(symbol.needs.has(Needs::SLOTS));
-        match symbol.definition {
-            Definition::Common { .. } if symbol.kind == elf::STT_TLS => {}
-            Definition::Common { align, large: true, .. } => add(SegmentKind::LargeData, symbol.size, align)?,
-            Definition::Common { align, .. } => add(SegmentKind::Data, symbol.size, align)?,
-            Definition::Linker(LinkerSymbol::DsoHandle) => add(SegmentKind::Data, WORD_BYTES, WORD_BYTES)?,
+        let taken = match symbol.definition {
+            Definition::Linker(LinkerSymbol::DsoHandle) => Some(layout::DSO_HANDLE),
             Definition::External(target) if symbol.needs.has(Needs::NEAR) => {
-                if let TargetKind::Data(_) = target.kind {
-                    add(SegmentKind::Data, target.size, layout::COPY_ALIGN_BYTES)?;
-                }
+                matches!(target.kind, TargetKind::Data(_)).then(|| layout::taken_by_copy(target))
             }
-            _ => {}
+            _ => layout::taken(symbol),
+        };
+        if let Some(taken) = taken {
+            add(taken.segment, taken.size, taken.align)?;
         }
     }
     add(SegmentKind::Code, slots * PLT_ENTRY_BYTES, PLT_ENTRY_BYTES)?;
