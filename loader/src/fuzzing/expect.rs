@@ -200,16 +200,7 @@ fn compare(ours: &Ours<'_>, silenced: &[(usize, usize, usize, i64)]) {
             site.relocation.addend = silenced.3;
             (meaning, expected) = (Meaning::OutOfRange, ours.expected(&site));
         }
-        assert_eq!(
-            meaning,
-            expected,
-            "{} against {} at {}+{:#x} of object {}\n{case:#?}",
-            site.row.name,
-            site.symbol.name,
-            case.object(site.object).sections[site.section].name,
-            site.relocation.offset,
-            site.object,
-        );
+        assert_eq!(meaning, expected, "{}", model.words(&site));
     }
 }
 
@@ -222,18 +213,18 @@ fn compare(ours: &Ours<'_>, silenced: &[(usize, usize, usize, i64)]) {
 /// # Panics
 /// If something of that does not hold.
 pub fn check_link(case: &Case, inputs: &[Input<'_>]) -> bool {
-    check_link_with(inputs, &mut || Externals(&case.externals), &|garbage| {
-        CheckedMemory::new(case.base, garbage, case.static_tls)
-    })
+    check_link_with(case, inputs, &mut || Externals(&case.externals), None)
 }
 
+/// The same with a resolver, and perhaps with one call to the memory that fails.
 fn check_link_with<R: Resolver>(
+    case: &Case,
     inputs: &[Input<'_>],
     resolver: &mut dyn FnMut() -> R,
-    memory: &dyn Fn(u8) -> CheckedMemory,
+    failing: Option<u64>,
 ) -> bool {
     let mut run = |garbage: u8, detail: Detail, trace: bool| {
-        let mut memory = memory(garbage);
+        let mut memory = CheckedMemory::new(case.base, garbage, case.static_tls).failing(failing);
         let options = Options {
             detail,
             trace,
@@ -291,19 +282,19 @@ pub fn check_link_bytes(bytes: &[u8]) {
         }
         1 => {
             let case = Case::generate(&mut choices, Scope::Anything, "", base);
+            let inputs = case.inputs();
             check_case(&case);
-            check_link(&case, &case.inputs());
-            check_rebound(&case);
+            check_link(&case, &inputs);
+            check_otherwise(&case, &inputs, &mut choices);
             check_rebound_references(&case);
-            check_without_memory(&case, choices.below(MEMORY_CALLS));
-            check_in_buffer(&case.inputs(), &mut Externals(&case.externals));
+            check_in_buffer(&inputs, &mut Externals(&case.externals));
         }
         _ => {
             let mut case = Case::generate(&mut choices, Scope::Anything, "", base);
             spoil::spoil(&mut case, &mut choices);
-            check_rebound(&case);
-            check_without_memory(&case, choices.below(MEMORY_CALLS));
-            if check_link(&case, &case.inputs()) {
+            let inputs = case.inputs();
+            check_otherwise(&case, &inputs, &mut choices);
+            if check_link(&case, &inputs) {
                 let outside = case.objects.iter().find_map(field_outside);
                 assert!(outside.is_none(), "linked in spite of {outside:?}\n{case:#?}");
             }
@@ -334,19 +325,13 @@ fn check_in_buffer(inputs: &[Input<'_>], resolver: &mut dyn Resolver) {
     }
 }
 
-/// What holds for every input also holds where references to own definitions go elsewhere.
-fn check_rebound(case: &Case) {
-    let resolver = &mut || Rebinding::new(Externals(&case.externals), case.base);
-    check_link_with(&case.inputs(), resolver, &|garbage| {
-        CheckedMemory::new(case.base, garbage, case.static_tls)
-    });
-}
-
-/// And where one of the calls to the memory fails.
-fn check_without_memory(case: &Case, call: u64) {
-    check_link_with(&case.inputs(), &mut || Externals(&case.externals), &|garbage| {
-        CheckedMemory::new(case.base, garbage, case.static_tls).failing(call)
-    });
+/// What holds for every input also holds where references to own definitions go elsewhere, and where one of the calls to
+/// the memory fails.
+fn check_otherwise(case: &Case, inputs: &[Input<'_>], choices: &mut Choices<'_>) {
+    let rebinding = &mut || Rebinding::new(Externals(&case.externals), case.base);
+    check_link_with(case, inputs, rebinding, None);
+    let call = choices.below(MEMORY_CALLS);
+    check_link_with(case, inputs, &mut || Externals(&case.externals), Some(call));
 }
 
 /// A relocation of a section that surely is in the image, whose field is not in the section.

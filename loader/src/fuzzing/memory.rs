@@ -65,10 +65,10 @@ impl CheckedMemory {
         }
     }
 
-    /// Lets one of the calls that may fail do so: the first one is 0.
+    /// Lets one of the calls that may fail do so, or none: the first one is 0.
     #[must_use]
-    pub fn failing(mut self, call: u64) -> Self {
-        self.calls_left = Some(call);
+    pub fn failing(mut self, call: Option<u64>) -> Self {
+        self.calls_left = call;
         self
     }
 

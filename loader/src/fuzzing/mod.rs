@@ -68,6 +68,7 @@
 //! | [`check_row`] | a row of the table computes what the psABI says |
 //! | [`Peer::check`] | another linker makes the same of it |
 
+mod attempt;
 mod case;
 mod choices;
 mod contents;

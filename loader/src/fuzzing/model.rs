@@ -234,6 +234,19 @@ impl<'a> Model<'a> {
         })
     }
 
+    /// What and where a relocation is, with the case.
+    pub(super) fn words(&self, site: &Site<'_>) -> String {
+        format!(
+            "{} against {} at {}+{:#x} of object {}\n{:#?}",
+            site.row.name,
+            site.symbol.name,
+            self.case.object(site.object).sections[site.section].name,
+            site.relocation.offset,
+            site.object,
+            self.case
+        )
+    }
+
     /// The relocation at the place that an error names.
     pub(super) fn site_at(&self, place: &Place) -> Option<Site<'a>> {
         self.sites().find(|site| {

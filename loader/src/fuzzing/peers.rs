@@ -11,6 +11,7 @@ use std::process::Command;
 
 use object::elf;
 
+use super::attempt::Attempt;
 use super::case::{Case, Scope};
 use super::choices::{Choices, entropy};
 use super::kinds::GOT;
@@ -20,7 +21,7 @@ use super::plan::RelocationTable;
 use super::theirs::{Complaints, Folder, Theirs};
 use super::view::{LinkedSite, Meaning, View, meaning};
 use super::write::write_archive;
-use crate::error::{Error, RelocationError};
+use crate::error::Error;
 use crate::image::Detail;
 use crate::relocation::{Formula, Need, Row};
 
@@ -204,51 +205,6 @@ pub fn check_peers_bytes(bytes: &[u8]) {
     }
 }
 
-/// What this crate makes of a case.
-struct Attempt {
-    /// The case without what does not fit.
-    case: Case,
-    /// The sites that do not fit: object, section, place among the relocations.
-    out_of_range: HashSet<(usize, usize, usize)>,
-    error: Option<Error>,
-}
-
-impl Attempt {
-    fn new(case: &Case) -> Self {
-        let mut attempt = Attempt {
-            case: case.clone(),
-            out_of_range: HashSet::new(),
-            error: None,
-        };
-        while let (_, Err(error)) = link_case(&attempt.case, 0, Detail::Minimal, false) {
-            match attempt.site(&error) {
-                Some(site) if attempt.out_of_range.insert(site) => {
-                    let section = &mut attempt.case.object_mut(site.0).sections[site.1];
-                    section.relocations[site.2].number = 0;
-                }
-                _ => {
-                    attempt.error = Some(error);
-                    break;
-                }
-            }
-        }
-        attempt
-    }
-
-    fn site(&self, error: &Error) -> Option<(usize, usize, usize)> {
-        let Error::Relocation {
-            place,
-            reason: RelocationError::OutOfRange { .. },
-            ..
-        } = error
-        else {
-            return None;
-        };
-        let found = Model::new(&self.case).site_at(place)?;
-        Some((found.object, found.section, found.index))
-    }
-}
-
 impl Peer {
     /// The relocation type to ask for in place of one; `None` if the linker has no answer.
     fn stand_in(self, number: u32) -> Option<u32> {
@@ -289,7 +245,10 @@ impl Peer {
     /// With words, if the linker cannot be run or gives up.
     pub fn check(self, scope: Scope, cases: &[Case]) -> Result<(Tally, Vec<Difference>), String> {
         let folder = Folder::new()?;
-        let attempts: Vec<Attempt> = cases.iter().map(Attempt::new).collect();
+        let attempts: Vec<_> = cases
+            .iter()
+            .map(|case| Attempt::new(case, |case| link_case(case, 0, Detail::Minimal, false).1))
+            .collect();
         let models: Vec<Model<'_>> = attempts.iter().map(|attempt| Model::new(&attempt.case)).collect();
         let mut linked = Vec::new();
         for (attempt, model) in attempts.iter().zip(&models) {
@@ -309,7 +268,7 @@ impl Peer {
         for (index, case) in cases.iter().enumerate() {
             comparison.tally.cases += 1;
             comparison.tally.objects += case.all().count() as u64;
-            comparison.verdict(index, case, attempts[index].error.as_ref());
+            comparison.verdict(index, case, attempts[index].result.as_ref().err());
             if let Some(ours) = &linked[index] {
                 comparison.sites(index, case, ours, &attempts[index].out_of_range);
                 comparison.contents(index, ours);

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 
 use object::elf;
 
+use super::attempt::Attempt;
 use super::case::{Case, Externals, Rebinding};
 use super::kinds::array_priority;
 use super::memory::CheckedMemory;
 use super::model::{Bound, Model, Site};
 use super::ours::Ours;
-use super::plan::{RelocationTable, SymbolPlan, SymbolPlanPlace, VARIABLE};
+use super::plan::{SymbolPlan, SymbolPlanPlace, VARIABLE};
 use super::view::{Meaning, View};
 use crate::error::{Error, RelocationError};
 use crate::image::Detail;
@@ -22,8 +23,7 @@ use crate::relocation::{Fit, Formula};
 /// # Panics
 /// If one leads to something else.
 pub(super) fn check_rebound_references(case: &Case) {
-    let mut case = case.clone();
-    loop {
+    let attempt = Attempt::new(case, |case| {
         let mut memory = CheckedMemory::new(case.base, 0, case.static_tls);
         let mut resolver = Rebinding::new(Externals(&case.externals), case.base);
         let options = Options {
@@ -31,45 +31,31 @@ pub(super) fn check_rebound_references(case: &Case) {
             limits: super::ours::LIMITS,
             ..Options::default()
         };
-        let result = link(&case.inputs(), || &[], &mut resolver, &mut memory, &options);
-        let model = Model::new(&case);
-        let image = match result {
-            Ok(image) => image,
-            Err(Error::Relocation {
-                place,
-                reason: RelocationError::OutOfRange { .. },
-                ..
-            }) => {
-                let site = model.site_at(&place).expect("it is at a relocation");
-                let (object, section, index) = (site.object, site.section, site.index);
-                let plan = case.object_mut(object);
-                plan.table = RelocationTable::Rela;
-                plan.sections[section].relocations[index].number = 0;
-                continue;
-            }
-            Err(_) => return,
-        };
-        let ours = Ours::new(&model, memory, image);
-        for site in model.sites() {
-            let target = match resolver.bound.get(&site.symbol.name) {
-                Some(target) => Some(*target),
-                None => ours.variable_meant(&site, &resolver.bound),
+        let image = link(&case.inputs(), || &[], &mut resolver, &mut memory, &options)?;
+        Ok((image, memory, resolver.bound))
+    });
+    let (image, memory, elsewhere) = match attempt.result {
+        Ok(linked) => linked,
+        Err(error) => {
+            let reason = match &error {
+                Error::Relocation { reason, .. } => Some(reason),
+                _ => None,
             };
-            let (Some(target), Some(meaning)) = (target, ours.reference(&site)) else {
-                continue;
-            };
-            assert_eq!(
-                meaning,
-                Meaning::Address(target),
-                "{} against {} at {}+{:#x} of object {}\n{case:#?}",
-                site.row.name,
-                site.symbol.name,
-                case.object(site.object).sections[site.section].name,
-                site.relocation.offset,
-                site.object,
-            );
+            let misfit = matches!(reason, Some(RelocationError::OutOfRange { .. }));
+            assert!(!misfit, "{error} is at no relocation\n{case:#?}");
+            return;
         }
-        return;
+    };
+    let model = Model::new(&attempt.case);
+    let ours = Ours::new(&model, memory, image);
+    for site in model.sites() {
+        let target = match elsewhere.get(&site.symbol.name) {
+            Some(target) => Some(*target),
+            None => ours.variable_meant(&site, &elsewhere),
+        };
+        if let (Some(target), Some(meaning)) = (target, ours.reference(&site)) {
+            assert_eq!(meaning, Meaning::Address(target), "{}", model.words(&site));
+        }
     }
 }
 
