@@ -28,7 +28,7 @@ pub(super) struct Output {
     chunks: BTreeMap<usize, Vec<Chunk>>,
     symbols: HashMap<usize, SymbolId>,
     names: HashMap<String, SymbolId>,
-    debug: HashMap<usize, SectionId>,
+    debug: BTreeMap<usize, SectionId>,
 }
 
 impl Output {
@@ -43,7 +43,7 @@ impl Output {
             chunks: BTreeMap::new(),
             symbols: HashMap::new(),
             names: HashMap::new(),
-            debug: HashMap::new(),
+            debug: BTreeMap::new(),
         };
         for (section, ranges) in &extract.kept {
             for range in ranges {
@@ -112,7 +112,12 @@ impl Output {
         }
         let dropped = elf::SHF_MERGE | elf::SHF_STRINGS | elf::SHF_GROUP | elf::SHF_LINK_ORDER;
         self.object.section_mut(id).flags = SectionFlags::Elf {
-            sh_type: of.kind,
+            // What is loaded is bytes, whatever else the object says.
+            sh_type: match of.kind {
+                elf::SHT_NOBITS | elf::SHT_NOTE => of.kind,
+                elf::SHT_INIT_ARRAY | elf::SHT_FINI_ARRAY | elf::SHT_PREINIT_ARRAY => of.kind,
+                _ => elf::SHT_PROGBITS,
+            },
             sh_flags: elf::SectionFlags(of.flags.0 & !dropped.0 & !elf::SHF_COMPRESSED.0),
         };
         self.chunks.entry(section).or_default().push(Chunk {
