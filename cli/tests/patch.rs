@@ -354,6 +354,27 @@ fn a_difference_says_what_no_patch_can_bring_about() {
 }
 
 #[test]
+fn a_difference_of_objects_that_contradict_themselves_says_where() {
+    let folder = Folder::new();
+    let huge = "static char all[1L << 33]; int f(long at) { return all[at] + NUMBER; }";
+    for number in ["1", "2"] {
+        folder.write("huge.c", &huge.replace("NUMBER", number));
+        let object = format!("huge{number}.o");
+        folder.tool("gcc", &["-O2", "-mcmodel=large", "-c", "huge.c", "-o", &object]);
+    }
+    let (text, _) = texts(&folder.restub(&["diff", "huge1.o", "huge2.o", "-o", "patch.o"]));
+    assert!(text.contains("changed  f"), "{text}");
+
+    folder.write("wrong.s", "f: call g\n.type f, @function\n.size f, 9\n");
+    folder.tool("as", &["wrong.s", "-o", "wrong.o"]);
+    let output = folder.restub(&["diff", "huge1.o", "wrong.o", "-o", "patch.o"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (_, text) = texts(&output);
+    let expected = "wrong.o: malformed: symbol f at .text+0x0 has 9 bytes, which the section does not have";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn a_user_may_patch_their_own_processes_only() {
     let folder = Folder::new();
     folder.write("prog.c", PROGRAM);

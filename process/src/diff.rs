@@ -61,7 +61,7 @@ pub struct Difference {
 /// # Errors
 /// If one of the files is no relocatable object, or has relocations of a form that is not to be compared.
 pub fn diff(old: (&str, &[u8]), new: (&str, &[u8]), options: &DiffOptions) -> Result<Difference> {
-    let (old, new) = (read(old)?, read(new)?);
+    let (old, new) = (CompareObject::read(old.0, old.1)?, CompareObject::read(new.0, new.1)?);
     let mut comparison = Comparison::new(&old, &new);
     let mut functions = Vec::new();
     let mut worth = HashSet::new();
@@ -108,14 +108,6 @@ pub fn diff(old: (&str, &[u8]), new: (&str, &[u8]), options: &DiffOptions) -> Re
     })
 }
 
-fn read<'a>((name, bytes): (&str, &'a [u8])) -> Result<CompareObject<'a>> {
-    if let Some(object) = CompareObject::read(name, bytes) {
-        return Ok(object);
-    }
-    restub_loader::Object::parse(name, bytes)?;
-    Err(malformed(name, "it has no symbols"))
-}
-
 fn malformed(object: &str, reason: &str) -> Error {
     Error::Link(restub_loader::Error::Malformed {
         object: object.into(),
@@ -130,7 +122,7 @@ fn functions_of<'o>(object: &'o CompareObject<'_>) -> impl Iterator<Item = usize
 }
 
 /// Functions in which compilers put what a file does when the program starts.
-fn is_start(name: &str) -> bool {
+pub(crate) fn is_start(name: &str) -> bool {
     const STARTS: [&str; 4] = [
         "_GLOBAL__sub_I_",
         "_GLOBAL__I_",
@@ -146,11 +138,11 @@ fn same_variable(old: &CompareObject<'_>, before: usize, new: &CompareObject<'_>
 }
 
 fn starts_differently(old: &CompareObject<'_>, before: usize, new: &CompareObject<'_>, after: usize) -> bool {
+    // Without contents it starts with zeros.
     let contents = |object: &CompareObject<'_>, index: usize| {
         let section = object.symbols[index].section.unwrap_or(0);
         let range = object.extent(index);
         let mut bytes = object.bytes(section, &range).to_vec();
-        bytes.resize(usize::try_from(range.end - range.start).unwrap_or(0), 0);
         for row in object.relocations(section, &range) {
             let at = usize::try_from(row.offset - range.start).unwrap_or(usize::MAX);
             let end = bytes.len().min(at.saturating_add(8));
@@ -160,7 +152,10 @@ fn starts_differently(old: &CompareObject<'_>, before: usize, new: &CompareObjec
         }
         bytes
     };
-    contents(old, before) != contents(new, after)
+    let (one, other) = (contents(old, before), contents(new, after));
+    let common = one.len().min(other.len());
+    let rest = one[common..].iter().chain(&other[common..]);
+    one[..common] != other[..common] || rest.into_iter().any(|byte| *byte != 0)
 }
 
 /// What no patch can bring about.

@@ -1,6 +1,7 @@
 //! Which source lines instructions of an object are of.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use object::elf;
@@ -51,10 +52,14 @@ fn base(section: usize) -> u64 {
 
 fn read(dwarf: &Dwarf<EndianSlice<'_, LittleEndian>>) -> Vec<(u64, Option<u64>)> {
     let mut rows = Vec::new();
+    // Units may share a program, of which one reading is enough.
+    let mut seen = HashSet::new();
     let mut headers = dwarf.units();
     while let Ok(Some(header)) = headers.next() {
         let program = dwarf.unit(header).ok().and_then(|unit| unit.line_program);
-        let Some(program) = program else { continue };
+        let Some(program) = program.filter(|program| seen.insert(program.header().offset().0)) else {
+            continue;
+        };
         let mut program = program.rows();
         while let Ok(Some((_, row))) = program.next_row() {
             let line = row

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
-use object::LittleEndian as LE;
-use object::elf;
-use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _, Sym as _};
-use object::{Object as _, ObjectSection as _};
-use restub_loader::Row;
+use object::read::elf::{ElfFile64, SectionHeader as _};
+use object::{LittleEndian as LE, Object as _, ObjectSection as _, elf};
+use restub_loader::{Limits, Object, ObjectSymbol, Row, SymbolPlace, decompress};
 
+use super::malformed;
+use crate::error::Result;
 use crate::retarget::base_name;
 
 /// A relocation.
@@ -36,7 +36,7 @@ pub(crate) struct Section<'a> {
     pub(crate) relocations: Vec<Relocation>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Symbol {
     pub(crate) name: String,
     /// Where it is defined.
@@ -100,82 +100,130 @@ pub(crate) struct CompareObject<'a> {
 }
 
 impl<'a> CompareObject<'a> {
-    /// Reads an object. `None` for what is none, or is of an unusual form.
-    pub(crate) fn read(name: &str, bytes: &'a [u8]) -> Option<Self> {
-        let file = ElfFile64::<LE>::parse(bytes).ok()?;
-        let header = file.elf_header();
-        if header.e_type.get(LE) != elf::ET_REL || header.e_machine.get(LE) != elf::EM_X86_64 {
-            return None;
-        }
-        let table = header.sections(LE, bytes).ok()?;
-        let symbols = table.symbols(LE, bytes, elf::SHT_SYMTAB).ok()?;
-        let mut sections = Vec::with_capacity(table.len());
-        for (index, section) in table.enumerate() {
-            let contents = file.section_by_index(index).ok();
-            sections.push(Section {
-                name: String::from_utf8_lossy(table.section_name(LE, section).unwrap_or_default()).into_owned(),
-                kind: section.sh_type(LE),
-                flags: section.sh_flags(LE),
-                align: section.sh_addralign(LE).max(1),
-                entry_size: section.sh_entsize(LE),
-                size: section.sh_size(LE),
-                data: contents
-                    .and_then(|section| restub_loader::decompress(section.compressed_data().ok()?).ok())
-                    .unwrap_or_default(),
-                relocations: Vec::new(),
-            });
-        }
-        for section in table.iter() {
-            let Some((rows, _)) = section.rela(LE, bytes).ok()? else {
-                continue;
-            };
-            let target = sections.get_mut(section.sh_info(LE) as usize)?;
-            target.relocations.extend(rows.iter().map(|row| Relocation {
-                offset: row.r_offset.get(LE),
-                kind: row.r_type(LE, false),
-                symbol: row.r_sym(LE, false) as usize,
-                addend: row.r_addend.get(LE),
-            }));
-            target.relocations.sort_by_key(|relocation| relocation.offset);
-        }
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// If it is none, or if symbols or fields of it lie outside of its sections, so that nothing else has to ask.
+    pub(crate) fn read(name: &str, bytes: &'a [u8]) -> Result<Self> {
+        let read = Object::parse(name, bytes)?;
         let mut object = CompareObject {
             name: name.to_owned(),
             source: None,
-            defined: vec![Vec::new(); sections.len()],
-            starts: vec![BTreeSet::new(); sections.len()],
-            sections,
-            symbols: Vec::new(),
+            defined: vec![Vec::new(); read.sections().len()],
+            starts: vec![BTreeSet::new(); read.sections().len()],
+            sections: Vec::with_capacity(read.sections().len()),
+            symbols: vec![Symbol::default()],
         };
-        for (index, symbol) in symbols.enumerate() {
-            let name = String::from_utf8_lossy(symbols.symbol_name(LE, symbol).unwrap_or_default()).into_owned();
-            let section = symbols
-                .symbol_section(LE, symbol, index)
-                .ok()
-                .flatten()
-                .map(|section| section.0);
-            if symbol.st_type() == elf::STT_FILE {
-                object.source = Some(base_name(&name).to_owned());
+        object.read_sections(&read, bytes)?;
+        for symbol in read.symbols() {
+            object.add_symbol(&symbol?)?;
+        }
+        if object.symbols.len() == 1 {
+            return Err(malformed(name, "it has no symbols"));
+        }
+        for section in &object.sections {
+            let unknown = section
+                .relocations
+                .iter()
+                .find(|row| row.symbol >= object.symbols.len());
+            if let Some(Relocation { offset, symbol, .. }) = unknown {
+                let reason = format!("symbol {symbol} at {}+{offset:#x} does not exist", section.name);
+                return Err(malformed(name, &reason));
             }
-            let named = !name.is_empty() && !name.starts_with(".L") && symbol.st_type() != elf::STT_SECTION;
-            if let (Some(section), true) = (section, named) {
-                object.defined.get_mut(section)?.push(index.0);
-            }
-            object.symbols.push(Symbol {
-                name,
-                section,
-                value: symbol.st_value(LE),
-                size: symbol.st_size(LE),
-                kind: symbol.st_type(),
-                local: symbol.st_bind() == elf::STB_LOCAL,
-                weak: symbol.st_bind() == elf::STB_WEAK || symbol.st_bind() == elf::STB_GNU_UNIQUE,
-                common: symbol.st_shndx(LE) == elf::SHN_COMMON,
-            });
         }
         for defined in &mut object.defined {
             defined.sort_by_key(|index| object.symbols[*index].value);
         }
         object.find_starts();
-        Some(object)
+        Ok(object)
+    }
+
+    fn read_sections(&mut self, read: &Object<'a>, bytes: &'a [u8]) -> Result<()> {
+        let limits = Limits::default();
+        let unreadable = |reason: &dyn std::fmt::Display| malformed(read.name(), &reason.to_string());
+        let file = ElfFile64::<LE>::parse(bytes).map_err(|error| unreadable(&error))?;
+        let headers = file.elf_section_table().enumerate();
+        for (section, (index, header)) in read.sections().iter().zip(headers) {
+            let name = section.display_name();
+            let contents = if section.data.is_empty() {
+                Cow::default()
+            } else {
+                let section = file.section_by_index(index);
+                let contents = section.and_then(|section| section.compressed_data());
+                let contents = contents.map_err(|error| error.to_string()).and_then(decompress);
+                contents.map_err(|reason| unreadable(&format_args!("section {name}: {reason}")))?
+            };
+            let size = if section.is_nobits() {
+                section.size
+            } else {
+                contents.len() as u64
+            };
+            if size > limits.image_bytes || section.align > limits.align_bytes || !section.align.is_power_of_two() {
+                let reason = format!("section {name} has {size:#x} bytes, aligned to {:#x}", section.align);
+                return Err(malformed(read.name(), &reason));
+            }
+            let mut relocations = Vec::with_capacity(section.relocations.len());
+            for row in section.relocations.iter() {
+                let width = Row::of(row.number).map_or(0, |row| row.width);
+                if row.offset.checked_add(width.into()).is_none_or(|end| end > size) {
+                    let reason = format!("the field at {name}+{:#x} is not in the section", row.offset);
+                    return Err(malformed(read.name(), &reason));
+                }
+                relocations.push(Relocation {
+                    offset: row.offset,
+                    kind: elf::RelocationType(row.number),
+                    symbol: row.symbol as usize,
+                    addend: row.addend,
+                });
+            }
+            relocations.sort_by_key(|relocation| relocation.offset);
+            self.sections.push(Section {
+                name,
+                kind: section.kind,
+                flags: section.flags,
+                align: section.align,
+                entry_size: header.sh_entsize(LE),
+                size,
+                data: contents,
+                relocations,
+            });
+        }
+        Ok(())
+    }
+
+    fn add_symbol(&mut self, symbol: &ObjectSymbol<'_>) -> Result<()> {
+        let name = String::from_utf8_lossy(symbol.name).into_owned();
+        let section = match symbol.place {
+            SymbolPlace::Section(section) => Some(section),
+            _ => None,
+        };
+        if symbol.kind == elf::STT_FILE {
+            self.source = Some(base_name(&name).to_owned());
+        }
+        if let Some(section) = section {
+            let Section { name: of, size, .. } = &self.sections[section];
+            if symbol.value.checked_add(symbol.size).is_none_or(|end| end > *size) {
+                let reason = format!(
+                    "symbol {name} at {of}+{:#x} has {} bytes, which the section does not have",
+                    symbol.value, symbol.size
+                );
+                return Err(malformed(&self.name, &reason));
+            }
+            if !name.is_empty() && !name.starts_with(".L") && symbol.kind != elf::STT_SECTION {
+                self.defined[section].push(self.symbols.len());
+            }
+        }
+        self.symbols.push(Symbol {
+            name,
+            section,
+            value: symbol.value,
+            size: symbol.size,
+            kind: symbol.kind,
+            local: symbol.binding == elf::STB_LOCAL,
+            weak: symbol.binding == elf::STB_WEAK || symbol.binding == elf::STB_GNU_UNIQUE,
+            common: symbol.place == SymbolPlace::Common,
+        });
+        Ok(())
     }
 
     /// Notes every place that something refers to, by which parts without a name are told apart.
@@ -256,8 +304,7 @@ impl<'a> CompareObject<'a> {
         let end = if symbol.size > 0 {
             symbol.value.saturating_add(symbol.size)
         } else {
-            let mut later = self.defined[section].iter().map(|other| self.symbols[*other].value);
-            later.find(|value| *value > symbol.value).unwrap_or(u64::MAX)
+            self.next_definition(section, symbol.value).unwrap_or(u64::MAX)
         };
         symbol.value..end.min(self.sections[section].size)
     }
@@ -290,11 +337,10 @@ impl<'a> CompareObject<'a> {
             return offset..offset + end as u64;
         }
         if here.flags.contains(elf::SHF_MERGE) && here.entry_size > 0 {
-            return offset..(offset + here.entry_size).min(here.size).max(offset);
+            return offset..offset.saturating_add(here.entry_size).min(here.size).max(offset);
         }
         let next = self.starts[section].range(offset + 1..).next().copied();
-        let defined = self.defined[section].iter().map(|index| self.symbols[*index].value);
-        let named = defined.filter(|value| *value > offset).min();
+        let named = self.next_definition(section, offset);
         let end = next.unwrap_or(here.size).min(named.unwrap_or(here.size));
         offset..end.max(offset)
     }
@@ -306,8 +352,8 @@ impl<'a> CompareObject<'a> {
         let sized = |index: &&usize| self.symbols[**index].size > 0;
         // Definitions that overlap are other names of the same one, or parts of it: few.
         const OVERLAPPING: usize = 32;
-        let before = all.partition_point(|index| self.symbols[*index].value <= place);
-        let near = all[..before].iter().rev().take(OVERLAPPING).filter(sized);
+        let before = self.definitions_before(section, place);
+        let near = before.iter().rev().take(OVERLAPPING).filter(sized);
         // The first one, which has the others in it.
         let mut around = near.filter(|index| offset >= 0 && self.extent(**index).contains(&place));
         let around = around.next_back();
@@ -322,9 +368,22 @@ impl<'a> CompareObject<'a> {
 
     fn start_of_table(&self, section: usize, offset: u64) -> u64 {
         let unnamed = self.starts[section].range(..=offset).next_back().copied();
-        let named = self.defined[section].iter().map(|index| self.symbols[*index].value);
-        let named = named.take_while(|value| *value <= offset).last();
+        let named = self.definitions_before(section, offset).last();
+        let named = named.map(|index| self.symbols[*index].value);
         unnamed.max(named).unwrap_or(offset)
+    }
+
+    /// The definitions of a section that start at a place or before it.
+    fn definitions_before(&self, section: usize, offset: u64) -> &[usize] {
+        let all = &self.defined[section];
+        &all[..all.partition_point(|index| self.symbols[*index].value <= offset)]
+    }
+
+    /// Where the first definition behind a place starts.
+    fn next_definition(&self, section: usize, offset: u64) -> Option<u64> {
+        let before = self.definitions_before(section, offset).len();
+        let next = self.defined[section].get(before)?;
+        Some(self.symbols[*next].value)
     }
 
     /// What a relocation means whose displacement counts from `behind` bytes behind it.
@@ -348,7 +407,7 @@ impl<'a> CompareObject<'a> {
 
     /// The field that means a place: so far behind the relocation's symbol.
     fn field_at(&self, relocation: Relocation, place: i64, behind: i64) -> Field {
-        let symbol = &self.symbols[relocation.symbol.min(self.symbols.len() - 1)];
+        let symbol = &self.symbols[relocation.symbol];
         let hidden = symbol.kind == elf::STT_SECTION || symbol.name.starts_with(".L");
         let meant = match symbol.section {
             None => Meant::Name(relocation.symbol, place),
