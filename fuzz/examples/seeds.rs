@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use restub::loader::fuzzing::{Case, entropy, write_archive};
-use restub_process::fuzzing::{plan_input, records_after};
+use restub_process::fuzzing::{difference_input, plan_input, records_after};
 
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
@@ -39,6 +39,11 @@ fn main() -> std::io::Result<()> {
             &[&[seed as u8], &entropy[..4000]].concat(),
         )?;
         write("relocate_rows", format!("generated-{seed}"), &entropy[..100])?;
+        write(
+            "object_diff",
+            format!("generated-{seed}"),
+            &[&[1], &entropy[..1500]].concat(),
+        )?;
         write("session_history", format!("generated-{seed}"), &entropy[..400])?;
     }
     let instructions: [&[u8]; 6] = [
@@ -101,6 +106,17 @@ fn main() -> std::io::Result<()> {
             format!("{name}-patched"),
             &plan_input(&target, patch, &records),
         )?;
+    }
+    let kinds: [(&str, &[&str]); 4] = [
+        ("plain", &[]),
+        ("debug", &["-g", "-gz"]),
+        ("sections", &["-fPIC", "-ffunction-sections", "-fdata-sections", "-g"]),
+        ("large", &["-fPIC", "-mcmodel=large"]),
+    ];
+    for (name, flags) in kinds {
+        let versions = ["-DOLD", "-DNEW"].map(|version| compile("versions.c", &[&["-c", version], flags].concat()));
+        let [old, new] = versions;
+        write("object_diff", name.into(), &difference_input(&old?, &new?))?;
     }
     Ok(())
 }

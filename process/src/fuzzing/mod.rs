@@ -2,9 +2,12 @@
 //!
 //! The process is a folder with what `/proc` would have of it, and a file for its memory, so that no process is run.
 
+mod difference;
 mod recorded;
 
 use restub_loader::{Input, PAGE_BYTES};
+
+pub use difference::{check_difference, difference_input};
 
 use crate::arena::Arena;
 use crate::entry::LONG_BYTES;
@@ -13,10 +16,9 @@ use crate::plan::{Options, Plan, Planner};
 use crate::registry::PatchRecord;
 use crate::state::State;
 
-/// What the three parts of an input are: an executable, a patch for it, and records of earlier patches.
 const PARTS: usize = 3;
 
-/// Writes an input of [`check_plan`].
+/// Writes an input of [`check_plan`]: an executable, a patch for it, and records of earlier patches.
 #[must_use]
 pub fn plan_input(executable: &[u8], patch: &[u8], records: &[u8]) -> Vec<u8> {
     let lengths = [executable, patch].map(|part| (part.len() as u32).to_le_bytes());
@@ -130,23 +132,32 @@ fn check(state: &State<'_>, plan: &Plan) {
 mod tests {
     use std::fs;
 
-    use super::check_plan;
+    use super::{check_difference, check_plan};
 
-    #[test]
-    fn seeds_are_planned_or_refused() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/patch_plan");
+    /// Checks the seeds of a target, and each with one byte that is another one, all over the file.
+    fn check_seeds(target: &str, check: fn(&[u8]), step: usize) {
+        let folder = format!("{}/../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
         let mut count = 0;
         for seed in fs::read_dir(folder).unwrap() {
             let bytes = fs::read(seed.unwrap().path()).unwrap();
-            check_plan(&bytes);
-            // A byte that is another one, all over the file.
-            for at in (0..bytes.len()).step_by(97) {
+            check(&bytes);
+            for at in (0..bytes.len()).step_by(step) {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << (at % 8);
-                check_plan(&changed);
+                check(&changed);
             }
             count += 1;
         }
-        assert!(count >= 6);
+        assert!(count >= 4, "{count} seeds of {target}");
+    }
+
+    #[test]
+    fn seeds_are_planned_or_refused() {
+        check_seeds("patch_plan", check_plan, 97);
+    }
+
+    #[test]
+    fn seeds_are_compared_or_refused() {
+        check_seeds("object_diff", check_difference, 97);
     }
 }
