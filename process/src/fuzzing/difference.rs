@@ -1,7 +1,10 @@
 //! Two versions of an object that are compared: files that may hold anything, or a generated object and what becomes of it.
 
-use restub_loader::Object;
+use std::collections::HashSet;
+
+use object::elf;
 use restub_loader::fuzzing::{Case, Choices, ObjectPlan, Scope, SymbolPlanPlace};
+use restub_loader::{Object, SymbolPlace};
 
 use crate::diff::{Change, DiffOptions, Difference, diff, is_start};
 
@@ -63,12 +66,18 @@ fn check(old: &[u8], new: &[u8]) -> bool {
 /// An object does not differ from itself, unless it leaves open which definition is which.
 fn check_itself(object: &[u8]) {
     let object = ("object.o", object);
+    let mut names = HashSet::new();
+    let parsed = Object::parse(object.0, object.1).expect("it has been read");
+    let mut defined = parsed
+        .symbols()
+        .map_while(restub_loader::Result::ok)
+        .filter(|symbol| symbol.kind != elf::STT_SECTION && matches!(symbol.place, SymbolPlace::Section(_)));
+    let twice = !defined.all(|symbol| names.insert(symbol.name));
     let Difference {
         functions,
         inexpressible,
         patch,
     } = diff(object, object, &DiffOptions::default()).expect("it has been read");
-    let twice = functions.windows(2).any(|pair| pair[0].0 == pair[1].0);
     let unclear = inexpressible.iter().any(|refusal| refusal.code == "ambiguous");
     if !twice && !unclear {
         let different = functions.iter().find(|(_, change)| *change != Change::Same);
