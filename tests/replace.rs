@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use restub::loader::Input;
@@ -589,6 +590,9 @@ fn storage_that_is_not_aligned_enough_is_refused() {
 
 /// What gdb, attached to this very process, says to some commands.
 fn gdb(commands: &[&str]) -> String {
+    // A process has one debugger at a time, and the tests share theirs.
+    static ATTACHED: Mutex<()> = Mutex::new(());
+    let _attached = ATTACHED.lock();
     // SAFETY: lets a debugger attach where only ancestors may (Yama); takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
     let mut gdb = std::process::Command::new("gdb");
@@ -626,6 +630,29 @@ fn debuggers_see_the_current_version_once_the_old_one_is_reclaimed() {
         "{current}"
     );
     assert_eq!(call(&session, "watched"), 2);
+}
+
+#[test]
+fn debuggers_see_variables_where_they_are_kept() {
+    for flags in [&["-g", "-O1"][..], &["-g", "-O1", "-fPIC", "-fdata-sections"]] {
+        let session = Session::builder().linkage(Linkage::Stubs).gdb(true).build();
+        let version = |step: i32| {
+            let source = format!(
+                "static int before, kept = 40; int shared = 1;
+                 int counted(void) {{ return before += {step}, shared += {step}, kept += {step}; }}"
+            );
+            compile("counted.c", &source, flags)
+        };
+        load(&session, &[version(1)]);
+        assert_eq!(call(&session, "counted"), 41);
+        replace(&session, &[version(10)], &Replace::new());
+        assert_eq!(call(&session, "counted"), 51);
+        let seen = gdb(&["print before", "print kept", "print shared"]);
+        assert!(
+            ["$1 = 11", "$2 = 51", "$3 = 12"].iter().all(|line| seen.contains(line)),
+            "{flags:?} {seen}"
+        );
+    }
 }
 
 #[test]

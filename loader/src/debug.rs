@@ -18,6 +18,7 @@ use crate::image::DebugSection;
 use crate::layout::{SectionPlace, round_up};
 use crate::limits::Limits;
 use crate::object::{Object, Relocation, Section, SectionState};
+use crate::own;
 use crate::relocation::{Need, Row, Values};
 use crate::scan;
 use crate::unit::{Definition, Unit};
@@ -202,6 +203,13 @@ impl Relocator<'_, '_, '_> {
                     Some((_, offset)) => Some(offset.wrapping_add(value)),
                     None if self.linked.layout.places[object][section] == SectionPlace::Nowhere => None,
                     None if symbol.kind == elf::STT_FUNC => Some(self.linked.definition_address(symbol)),
+                    None if symbol.kind == elf::STT_SECTION => {
+                        let pieces = unit.pieces.get(&(symbol.object, section as u32));
+                        let offset = value.wrapping_add_signed(relocation.addend);
+                        let base = symbol.address.wrapping_sub(value);
+                        let shift = pieces.map_or(0, |pieces| own::shift_of(pieces, offset, base));
+                        Some(symbol.address.wrapping_add(shift))
+                    }
                     None => Some(symbol.address),
                 }
             }

@@ -1,5 +1,7 @@
 //! Writes a linked image as an ELF file that debuggers and binary tools read.
 
+use std::collections::HashMap;
+
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, SectionIndex, Sym, Writer};
@@ -7,6 +9,7 @@ use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, SectionIndex,
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageSection, ImageSymbol, SymbolBinding, SymbolKind};
 use crate::memory::{PAGE_BYTES, SegmentKind};
+use crate::own::OwnKind;
 
 /// Writes an image as an ELF file (ET_EXEC): its sections at their addresses, its symbols, and its debug sections.
 ///
@@ -56,6 +59,8 @@ struct File<'a> {
     /// How many of `loaded` are in the order of addresses, without overlaps.
     in_order: usize,
     symbols: Vec<OutputSymbol<'a>>,
+    /// Where variables are kept that the resolver has bound to other storage, by their names and places in the image.
+    kept: HashMap<(&'a str, u64), u64>,
 }
 
 /// A section of the file that is loaded.
@@ -71,6 +76,7 @@ struct Output<'a> {
 struct OutputSymbol<'a> {
     name: &'a str,
     symbol: Option<&'a ImageSymbol>,
+    address: u64,
     /// Its place in [`File::loaded`]; `None` for absolute symbols and names of files.
     section: Option<usize>,
 }
@@ -83,12 +89,15 @@ impl<'a> File<'a> {
         let in_order = loaded.len();
         // `.tbss` takes no room of its own, so its addresses are those of what follows.
         loaded.extend(join(image, |section| section.thread_local && !section.filled));
+        let variables = image.definitions.iter().filter(|own| own.kind == OwnKind::Variable);
+        let kept = variables.filter_map(|own| Some(((&*own.name, own.address), own.rebound?.address)));
         let mut file = File {
             image,
             contents,
             loaded,
             in_order,
             symbols: Vec::new(),
+            kept: kept.collect(),
         };
         file.symbols = file.order_symbols();
         file
@@ -110,6 +119,7 @@ impl<'a> File<'a> {
                 ordered.push(OutputSymbol {
                     name,
                     symbol: None,
+                    address: 0,
                     section: None,
                 });
             }
@@ -121,6 +131,8 @@ impl<'a> File<'a> {
     }
 
     fn output_symbol(&self, symbol: &'a ImageSymbol) -> OutputSymbol<'a> {
+        let kept = self.kept.get(&(&*symbol.name, symbol.address));
+        let address = kept.copied().unwrap_or(symbol.address);
         let section = match symbol.kind {
             SymbolKind::Absolute => None,
             SymbolKind::Tls => {
@@ -131,11 +143,12 @@ impl<'a> File<'a> {
                     .wrapping_add(symbol.address);
                 self.section_at(address, true)
             }
-            _ => self.section_at(symbol.address, false),
+            _ => self.section_at(address, false),
         };
         OutputSymbol {
             name: &symbol.name,
             symbol: Some(symbol),
+            address,
             section,
         }
     }
@@ -301,7 +314,7 @@ impl<'a> File<'a> {
                 st_info: elf::SymbolInfo::new(binding, kind),
                 st_other: elf::SymbolOther(0),
                 st_shndx: elf::SHN_ABS,
-                st_value: symbol.symbol.map_or(0, |symbol| symbol.address),
+                st_value: symbol.address,
                 st_size: symbol.symbol.map_or(0, |symbol| symbol.size),
             });
         }

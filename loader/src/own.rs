@@ -84,6 +84,17 @@ pub(crate) struct Piece {
     to: Option<u64>,
 }
 
+impl Piece {
+    fn contains(&self, offset: u64) -> bool {
+        offset.wrapping_sub(self.start) < self.size.max(1)
+    }
+
+    /// How far from its place in a section at `base` the variable is kept.
+    fn shift(&self, base: u64) -> u64 {
+        self.to.map_or(0, |to| to.wrapping_sub(base.wrapping_add(self.start)))
+    }
+}
+
 /// Asks where references to own definitions go.
 pub(crate) fn rebind(unit: &mut Unit<'_>, layout: &Layout, resolver: &mut dyn Resolver) {
     if !unit.rebinds {
@@ -364,19 +375,28 @@ pub(crate) fn meant(
     }
 }
 
+/// How far from its place in this image the variable is kept that an offset is in.
+pub(crate) fn shift_of(pieces: &[Piece], offset: u64, base: u64) -> u64 {
+    let piece = before(pieces, offset).find(|piece| piece.contains(offset));
+    piece.map_or(0, |piece| piece.shift(base))
+}
+
+/// The pieces that start at an offset or before it, the last one first.
+fn before(pieces: &[Piece], offset: u64) -> impl Iterator<Item = &Piece> {
+    let next = pieces.partition_point(|piece| piece.start <= offset);
+    pieces[..next].iter().rev()
+}
+
 fn piece_at(unit: &Unit<'_>, pieces: &[Piece], offset: u64, base: u64) -> Result<Meant, RelocationError> {
     /// What is larger may be an array, to whose end a loop may have a pointer.
     const SCALAR_BYTES: u64 = 16;
-    let shift = |piece: &Piece| piece.to.map_or(0, |to| to.wrapping_sub(base.wrapping_add(piece.start)));
-    let next = pieces.partition_point(|piece| piece.start <= offset);
     let mut found = None;
-    for piece in pieces[..next].iter().rev() {
-        let inside = offset - piece.start < piece.size.max(1);
+    for piece in before(pieces, offset) {
         let behind = offset - piece.start == piece.size;
-        if inside && found.is_none() {
+        if piece.contains(offset) && found.is_none() {
             found = Some(piece);
         } else if behind && let Some(inner) = found {
-            if piece.size > SCALAR_BYTES && shift(piece) != shift(inner) {
+            if piece.size > SCALAR_BYTES && piece.shift(base) != inner.shift(base) {
                 let name = |piece: &Piece| unit.display(unit.owns[piece.own as usize].id);
                 return Err(RelocationError::EndOrStart {
                     end: name(piece),
@@ -390,7 +410,7 @@ fn piece_at(unit: &Unit<'_>, pieces: &[Piece], offset: u64, base: u64) -> Result
         }
     }
     Ok(found.map_or(Meant { shift: 0, own: NOT_OWN }, |piece| Meant {
-        shift: shift(piece),
+        shift: piece.shift(base),
         own: piece.own,
     }))
 }
