@@ -247,14 +247,14 @@ impl Output {
                 .get_mut(start..start + 4)?
                 .fill(0);
             let (symbol, addend) = self.target(extract.new, &bound, None)?;
-            return self.row(id, at, elf::R_X86_64_PC32, symbol, addend - field.behind);
+            return self.row(id, at, elf::R_X86_64_PC32, symbol, addend.wrapping_sub(field.behind));
         };
         let (symbol, addend) = match &bound {
             Bound::Part(_, meant) => self.part(extract.new, &row, *meant)?,
             other => {
                 let (symbol, distance) = self.target(extract.new, other, Some(&row))?;
                 let raw = raw_distance(extract.new, field, &row);
-                (symbol, distance + raw)
+                (symbol, distance.wrapping_add(raw))
             }
         };
         self.row(id, at, row.kind, symbol, addend)
@@ -307,7 +307,9 @@ impl Output {
             }
             Bound::Part(section, offset) => {
                 let chunk = self.chunk(*section, *offset)?;
-                let distance = offset.wrapping_sub_unsigned(chunk.range.start) + chunk.padding.cast_signed();
+                let distance = offset
+                    .wrapping_sub_unsigned(chunk.range.start)
+                    .wrapping_add_unsigned(chunk.padding);
                 let id = chunk.section;
                 Some((self.object.section_symbol(id), distance))
             }
@@ -324,7 +326,9 @@ impl Output {
         // Distances from the start of a range are what they were.
         let chunk = self.chunk(symbol.section?, meant)?;
         let raw = row.addend.wrapping_add_unsigned(symbol.value);
-        let addend = raw.wrapping_sub_unsigned(chunk.range.start) + chunk.padding.cast_signed();
+        let addend = raw
+            .wrapping_sub_unsigned(chunk.range.start)
+            .wrapping_add_unsigned(chunk.padding);
         let id = chunk.section;
         Some((self.object.section_symbol(id), addend))
     }
