@@ -202,7 +202,9 @@ impl Relocator<'_, '_, '_> {
                 match self.places.get(&(object, section)) {
                     Some((_, offset)) => Some(offset.wrapping_add(value)),
                     None if self.linked.layout.places[object][section] == SectionPlace::Nowhere => None,
-                    None if symbol.kind == elf::STT_FUNC => Some(self.linked.definition_address(symbol)),
+                    None if matches!(symbol.kind, elf::STT_FUNC | elf::STT_GNU_IFUNC) => {
+                        Some(self.linked.definition_address(symbol))
+                    }
                     None if symbol.kind == elf::STT_SECTION => {
                         let pieces = unit.pieces.get(&(symbol.object, section as u32));
                         let offset = value.wrapping_add_signed(relocation.addend);

@@ -4,6 +4,7 @@ use object::elf;
 
 use super::case::{Case, Externals, Rebinding, Scope};
 use super::choices::{Choices, entropy};
+use super::debug::Elsewhere;
 use super::memory::CheckedMemory;
 use super::model::Model;
 use super::ours::{Ours, far_from, link_case};
@@ -187,7 +188,7 @@ fn compare(ours: &Ours<'_>, silenced: &[(usize, usize, usize, i64)]) {
     let refusals = Ours::refusals(model, |address| far_from(case.base, address));
     assert!(refusals.is_empty(), "links, but {refusals:?}\n{case:#?}");
     let wrong = ours.misplaced().or_else(|| ours.changed_byte());
-    if let Some(wrong) = wrong.or_else(|| ours.wrong_debug_section()) {
+    if let Some(wrong) = wrong.or_else(|| ours.wrong_debug_section(&Elsewhere::new())) {
         panic!("{wrong}\n{case:#?}");
     }
     for mut site in model.sites() {

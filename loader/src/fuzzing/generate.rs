@@ -223,6 +223,13 @@ impl Generator<'_> {
             let data = self.section(choices, format!(".data.{name}"), elf::SHT_PROGBITS, flags);
             object.sections.push(data);
         }
+        // Macro definitions, which the debug information of several files shares.
+        if !linkonce && self.scope == Scope::Anything && choices.once_in(2) {
+            members.push(object.sections.len());
+            let name = ".debug_macro".to_owned();
+            let macros = self.section(choices, name, elf::SHT_PROGBITS, elf::SHF_GROUP.0);
+            object.sections.push(macros);
+        }
         let signature = object.symbols.len();
         object.symbols.push(SymbolPlan {
             name: name.clone(),
@@ -270,6 +277,9 @@ impl Generator<'_> {
         object.symbols.push(symbol.clone());
         symbol.name = format!("{}s{index}_{at}", self.prefix);
         symbol.kind = kind;
+        if object.sections[at].is_debug() {
+            symbol.value = choices.below(size);
+        }
         object.symbols.push(symbol.clone());
         if grouped || !object.sections[at].is_allocated() {
             return;

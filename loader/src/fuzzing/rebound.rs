@@ -1,12 +1,11 @@
 //! Where references to own definitions go that the resolver has bound to something else: to stubs, and to storage that
 //! exists.
 
-use std::collections::HashMap;
-
 use object::elf;
 
 use super::attempt::Attempt;
 use super::case::{Case, Externals, Rebinding};
+use super::debug::Elsewhere;
 use super::kinds::array_priority;
 use super::memory::CheckedMemory;
 use super::model::{Bound, Model, Site};
@@ -28,6 +27,7 @@ pub(super) fn check_rebound_references(case: &Case) {
         let mut resolver = Rebinding::new(Externals(&case.externals), case.base);
         let options = Options {
             detail: Detail::Full,
+            debug: true,
             limits: super::ours::LIMITS,
             ..Options::default()
         };
@@ -49,19 +49,35 @@ pub(super) fn check_rebound_references(case: &Case) {
     let model = Model::new(&attempt.case);
     let ours = Ours::new(&model, memory, image);
     for site in model.sites() {
+        let bound = model.bound(site.object, site.symbol);
+        let function = matches!(bound, Bound::Section(_, definition) if definition.kind == elf::STT_FUNC);
+        let direct = matches!(site.row.formula, Formula::Absolute | Formula::Relative);
         let target = match elsewhere.get(&site.symbol.name) {
+            // Unwind tables and arrays of constructors stay with the code that they belong to.
+            Some(_) if is_inward(&model, &site) && function => {
+                direct.then(|| ours.definition(&bound, &site.symbol.name))
+            }
             Some(target) => Some(*target),
+            None if is_inward(&model, &site) => None,
             None => ours.variable_meant(&site, &elsewhere),
         };
         if let (Some(target), Some(meaning)) = (target, ours.reference(&site)) {
             assert_eq!(meaning, Meaning::Address(target), "{}", model.words(&site));
         }
     }
+    if let Some(wrong) = ours.wrong_debug_section(&elsewhere) {
+        panic!("{wrong}\n{:#?}", model.case);
+    }
+}
+
+fn is_inward(model: &Model<'_>, site: &Site<'_>) -> bool {
+    let section = &*model.case.object(site.object).sections[site.section].name;
+    section == ".eh_frame" || array_priority(section).is_some()
 }
 
 impl<'a> Ours<'a> {
     /// Where a section's symbol should lead if its addend surely means a variable, which may be elsewhere.
-    fn variable_meant(&self, site: &Site<'a>, elsewhere: &HashMap<String, u64>) -> Option<u64> {
+    fn variable_meant(&self, site: &Site<'a>, elsewhere: &Elsewhere) -> Option<u64> {
         let case = self.model.case;
         let SymbolPlanPlace::Section(home) = site.symbol.place else {
             return None;
@@ -111,10 +127,7 @@ impl<'a> Ours<'a> {
             Bound::Common { tls, .. } => !tls,
             _ => false,
         };
-        let section = &*self.model.case.object(site.object).sections[site.section].name;
-        // Unwind tables and arrays of constructors stay with the code that they belong to.
-        let inward = section == ".eh_frame" || array_priority(section).is_some();
-        if !own || inward || self.model.is_discarded(&bound) {
+        if !own || self.model.is_discarded(&bound) {
             return None;
         }
         let address = match site.row.formula {
