@@ -201,9 +201,8 @@ impl<'a> PatchObject<'a> {
         let mut table = self.sections[self.table].data(LE, self.bytes).ok()?.to_vec();
         let mut new_index = HashMap::new();
         for (index, alias) in aliases {
+            new_index.insert(*index, u32::try_from(table.len() / size_of::<elf::Sym64<LE>>()).ok()?);
             let definition = self.definitions.iter().find(|definition| definition.index == *index)?;
-            let symbol = u32::try_from(table.len() / size_of::<elf::Sym64<LE>>()).ok()?;
-            new_index.insert(*index, (symbol, definition.executable));
             table.extend(u32::try_from(strings.len()).ok()?.to_le_bytes());
             table.push((elf::STB_GLOBAL.0 << 4) | definition.kind.0);
             table.extend([0; 19]);
@@ -222,9 +221,7 @@ impl<'a> PatchObject<'a> {
             let header = self.sections.get(section)?;
             let flags = header.sh_flags(LE);
             let unwind = header.sh_type(LE) == elf::SHT_X86_64_UNWIND || self.is_unwind(header);
-            // What debuggers show of a variable is the one that counts, and of a function this version.
-            let debug = self.section_name(header).starts_with(b".debug_");
-            if unwind || !(debug || flags.contains(elf::SHF_ALLOC)) {
+            if !flags.contains(elf::SHF_ALLOC) || unwind {
                 continue;
             }
             let ends = if flags.contains(elf::SHF_EXECINSTR) {
@@ -237,12 +234,7 @@ impl<'a> PatchObject<'a> {
                 let Some((index, value)) = self.meaning(&relocation, ends.as_ref()) else {
                     continue;
                 };
-                let Some((symbol, executable)) = new_index.get(&index) else {
-                    continue;
-                };
-                if debug && *executable {
-                    continue;
-                }
+                let Some(symbol) = new_index.get(&index) else { continue };
                 let at = (&raw const *rela).addr() - self.bytes.as_ptr().addr();
                 let info = (u64::from(*symbol) << 32) | u64::from(relocation.number);
                 bytes[at + 8..at + 16].copy_from_slice(&info.to_le_bytes());

@@ -23,8 +23,7 @@ const PROGRAM: &str = r#"
     #else
     static int count(void) { return 0; }
     #endif
-    static volatile int calls;
-    __attribute__((noipa, noinline)) int waits(int n) { char c; calls++; return read(0, &c, 1) + n; }
+    __attribute__((noipa, noinline)) int waits(int n) { char c; return read(0, &c, 1) + n; }
     int main(void) {
         #ifdef JIT
         __jit_debug_descriptor.first = &own;
@@ -33,10 +32,9 @@ const PROGRAM: &str = r#"
     }
 "#;
 const PATCH: &str = "#include <unistd.h>
-static volatile int calls;
 int waits(int n) {
     char c;
-    int got = (calls += 100, read(0, &c, 1));
+    int got = read(0, &c, 1);
     return got + n + 10;
 }
 ";
@@ -53,10 +51,6 @@ fn backtrace(pid: i32) -> String {
         &pid.to_string(),
         "-ex",
         "bt",
-        "-ex",
-        "frame function waits",
-        "-ex",
-        "print calls",
     ]);
     let output = gdb.output().expect("gdb is needed for this test");
     let complaints = String::from_utf8_lossy(&output.stderr);
@@ -91,18 +85,16 @@ fn names_and_lines_of_patches_are_known() {
         let pid = program.pid();
         assert_eq!(program.ask(""), "2 1");
         let objects = folder.object(compiler, "fix.c", PATCH, &["-O2", "-g", "-fPIE"]);
-        for calls in [102, 203, 304] {
+        for _ in 0..3 {
             let report = patch(pid, &objects, &Options::default()).expect("the patch");
             // The call that had begun is the old one. The list has the program's own entry, the anchor and the patch's.
             assert_eq!(program.ask(""), "2 3");
             waits_in_the_patch(&program, report.plan.functions[0].new_address);
             let text = backtrace(pid);
             assert!(
-                text.contains("in waits (n=") && text.contains("fix.c:5"),
+                text.contains("in waits (n=") && text.contains("fix.c:4"),
                 "{compiler}: {text}"
             );
-            // The program's variable, which the patch has as well.
-            assert!(text.contains(&format!("$1 = {calls}")), "{compiler}: {text}");
             revert(pid, &Which::All, &Options::default()).expect("it is reverted");
             assert_eq!(program.ask(""), "12 2");
         }
