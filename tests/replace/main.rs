@@ -1,8 +1,10 @@
 //! Replacing functions: what is redirected, what keeps its value, what is refused, and what becomes of the old.
 
+mod debuggers;
+mod reclamation;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use restub::loader::Input;
@@ -458,118 +460,6 @@ fn modules_that_call_each_other_are_loaded_and_replaced_together() {
 }
 
 #[test]
-fn a_module_stays_while_threads_have_objects_of_it() {
-    let session = Session::builder()
-        .linkage(Linkage::Stubs)
-        .default_libraries(true)
-        .build();
-    let source = |value: i32| {
-        format!(
-            "extern \"C\" {{ int destroyed; }}
-             struct Object {{ int value = {value}; ~Object() {{ destroyed += value; }} }};
-             static thread_local Object object;
-             extern \"C\" int touch() {{ return object.value; }}
-             extern \"C\" int count() {{ return destroyed; }}"
-        )
-    };
-    let object = |value| compile("object.cc", &source(value), &["-O1", "-fPIC"]);
-    load(&session, &[object(1)]);
-    let (touched, wait) = std::sync::mpsc::channel();
-    let (end, ended) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let session = &session;
-        let thread = scope.spawn(move || {
-            touched.send(call(session, "touch")).expect("a receiver");
-            ended.recv().expect("a sender");
-        });
-        assert_eq!(wait.recv().expect("a thread that touches"), 1);
-        replace(session, &[object(2)], &Replace::new().data(Data::Reset));
-        assert_eq!(session.collect().expect("no scan").modules, 0);
-        end.send(()).expect("a receiver");
-        // A thread that is joined has destroyed its objects; the scope's end alone does not wait for that.
-        thread.join().expect("no panic");
-    });
-    assert_eq!(session.collect().expect("no scan").modules, 1);
-    // The destructor was registered by its address, which is that of its stub.
-    assert_eq!(call(&session, "count"), 1);
-}
-
-#[test]
-fn what_memory_may_point_to_stays() {
-    let session = session();
-    let source = |value: i32| {
-        format!(
-            "const char *text; int (*callback)(void); int plain(void) {{ return {value}; }}
-             static int local(void) {{ return {value}; }}
-             void remember(void) {{ text = \"number {value}\"; }}
-             int digit(void) {{ return text[7]; }}
-             int called(void) {{ return callback(); }}
-             void LOCAL(void) {{ callback = local; }}"
-        )
-    };
-    let run = |name: &str| {
-        let pin = session.pin();
-        // SAFETY: the tests' own functions, of this type.
-        let function =
-            unsafe { pin.function::<unsafe extern "C" fn()>(name) }.unwrap_or_else(|error| panic!("{error}"));
-        // SAFETY: as above.
-        unsafe { function() };
-    };
-    // Without the function that hands a local one over, only the constants stay.
-    let strings = |value| {
-        compile(
-            "text.c",
-            &source(value).replace("callback = local", "local()"),
-            &["-O1", "-fPIC"],
-        )
-    };
-    let mut module = load(&session, &[strings(1)]);
-    module = replace(&session, &[strings(2)], &Replace::new().whole(module)).module;
-    run("remember");
-    replace(&session, &[strings(3)], &Replace::new().whole(module));
-    assert_eq!(session.collect().expect("no scan").modules, 1);
-    let strings_bytes = session.stats().kept_bytes;
-    assert!(strings_bytes > 0);
-    assert_eq!(call(&session, "digit"), i32::from(b'2'));
-    // With it, all of the module stays.
-    for flags in [
-        &["-O1", "-fPIC"][..],
-        &["-O1", "-ffunction-sections"],
-        &["-O1", "-fno-pic"],
-    ] {
-        let session = Session::builder().linkage(Linkage::Stubs).build();
-        let name = |value| compile("callback.c", &source(value), flags);
-        load(&session, &[name(1)]);
-        replace(&session, &[name(2)], &Replace::new());
-        let pin = session.pin();
-        // SAFETY: the tests' own functions, of this type.
-        let hand_over = unsafe { pin.function::<unsafe extern "C" fn()>("LOCAL") }.expect("LOCAL");
-        // SAFETY: as above.
-        unsafe { hand_over() };
-        drop(pin);
-        replace(&session, &[name(3)], &Replace::new());
-        session.collect().expect("no scan");
-        assert_eq!(call(&session, "called"), 2, "{flags:?}");
-        assert_eq!(call(&session, "plain"), 3, "{flags:?}");
-    }
-    // Who promises that nothing is held gets the memory back.
-    let session = Session::builder()
-        .linkage(Linkage::Stubs)
-        .exposed(restub::Exposed::Free)
-        .build();
-    load(&session, &[compile("free.c", &source(1), &["-O1"])]);
-    for value in 2..5 {
-        replace(
-            &session,
-            &[compile("free.c", &source(value), &["-O1"])],
-            &Replace::new(),
-        );
-    }
-    session.collect().expect("no scan");
-    assert_eq!((session.stats().kept_bytes, session.stats().modules), (0, 2));
-}
-
-#[test]
 fn storage_that_is_not_aligned_enough_is_refused() {
     let session = session();
     let source = |align: u32| {
@@ -586,73 +476,6 @@ fn storage_that_is_not_aligned_enough_is_refused() {
         matches!(&refusals[..], [Refusal::AlignmentChanged { symbol, after: 64, .. }] if symbol == "many"),
         "{refusals:?}"
     );
-}
-
-/// What gdb, attached to this very process, says to some commands.
-fn gdb(commands: &[&str]) -> String {
-    // A process has one debugger at a time, and the tests share theirs.
-    static ATTACHED: Mutex<()> = Mutex::new(());
-    let _attached = ATTACHED.lock();
-    // SAFETY: lets a debugger attach where only ancestors may (Yama); takes no pointers.
-    unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
-    let mut gdb = std::process::Command::new("gdb");
-    gdb.args(["-nx", "-q", "-batch", "-ex", "set debuginfod enabled off", "-p"]);
-    gdb.arg(std::process::id().to_string());
-    for command in commands {
-        gdb.args(["-ex", command]);
-    }
-    let output = gdb
-        .output()
-        .unwrap_or_else(|error| panic!("gdb is needed for this test: {error}"));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[test]
-fn debuggers_see_the_current_version_once_the_old_one_is_reclaimed() {
-    let session = Session::builder().linkage(Linkage::Stubs).gdb(true).build();
-    let version = |name: &str, value: i32| {
-        compile(
-            name,
-            &format!("int watched(void) {{ return {value}; }}"),
-            &["-g", "-O1"],
-        )
-    };
-    load(&session, &[version("watched-1.c", 1)]);
-    let pin = session.pin();
-    replace(&session, &[version("watched-2.c", 2)], &Replace::new());
-    let both = gdb(&["info scope watched", "info functions -n ^watched$"]);
-    assert!(both.contains("watched-1.c") && both.contains("watched-2.c"), "{both}");
-    drop(pin);
-    assert_eq!(session.collect().expect("no scan").modules, 1);
-    let current = gdb(&["info functions -n ^watched$", "info line watched"]);
-    assert!(
-        !current.contains("watched-1.c") && current.contains("watched-2.c"),
-        "{current}"
-    );
-    assert_eq!(call(&session, "watched"), 2);
-}
-
-#[test]
-fn debuggers_see_variables_where_they_are_kept() {
-    for flags in [&["-g", "-O1"][..], &["-g", "-O1", "-fPIC", "-fdata-sections"]] {
-        let session = Session::builder().linkage(Linkage::Stubs).gdb(true).build();
-        let version = |step: i32| {
-            let source = format!(
-                "static int before, kept = 40; int shared = 1;
-                 int counted(void) {{ return before += {step}, shared += {step}, kept += {step}; }}"
-            );
-            compile("counted.c", &source, flags)
-        };
-        load(&session, &[version(1)]);
-        assert_eq!(call(&session, "counted"), 41);
-        replace(&session, &[version(10)], &Replace::new());
-        assert_eq!(call(&session, "counted"), 51);
-        let seen = gdb(&["print before", "print kept", "print shared"]);
-        assert!(
-            ["$1 = 11", "$2 = 51", "$3 = 12"].iter().all(|line| seen.contains(line)),
-            "{flags:?} {seen}"
-        );
-    }
 }
 
 #[test]
