@@ -153,9 +153,7 @@ fn starts_differently(old: &CompareObject<'_>, before: usize, new: &CompareObjec
         bytes
     };
     let (one, other) = (contents(old, before), contents(new, after));
-    let common = one.len().min(other.len());
-    let rest = one[common..].iter().chain(&other[common..]);
-    one[..common] != other[..common] || rest.into_iter().any(|byte| *byte != 0)
+    one.iter().zip(&other).any(|(a, b)| a != b) || compare::more_than_padding(&one, &other)
 }
 
 /// What no patch can bring about.

@@ -179,16 +179,14 @@ impl<'o, 'a> Comparison<'o, 'a> {
         let (mut masked, mut other) = (a.to_vec(), b.to_vec());
         mask(&mut masked, old.1.start, &fields.0);
         mask(&mut other, new.1.start, &fields.1);
-        let common = masked.len().min(other.len());
-        let rest = masked[common..].iter().chain(&other[common..]).any(|byte| *byte != 0);
         if text && is_own_path(self.old, a) && is_own_path(self.new, b) {
             return look;
         }
         if text && a != b {
             look.difference = Some(format!("{} becomes {}", shown(a), shown(b)));
-        } else if let Some(at) = (0..common).find(|at| masked[*at] != other[*at]) {
+        } else if let Some(at) = masked.iter().zip(&other).position(|(a, b)| a != b) {
             look.difference = Some(format!("at +{at:#x}: {:#04x} becomes {:#04x}", masked[at], other[at]));
-        } else if rest || fields.0.len() != fields.1.len() {
+        } else if more_than_padding(&masked, &other) || fields.0.len() != fields.1.len() {
             look.difference = Some("its size differs".into());
         } else {
             for (one, two) in fields.0.iter().zip(&fields.1) {
@@ -440,6 +438,13 @@ fn is_text(object: &CompareObject<'_>, section: usize) -> bool {
 fn is_own_path(object: &CompareObject<'_>, text: &[u8]) -> bool {
     let text = std::str::from_utf8(text.strip_suffix(&[0]).unwrap_or(text));
     text.is_ok_and(|text| Some(base_name(text)) == object.source.as_deref())
+}
+
+/// Whether what the longer one has behind the shorter one's end is more than zeros.
+pub(super) fn more_than_padding(one: &[u8], other: &[u8]) -> bool {
+    let common = one.len().min(other.len());
+    let mut rest = one[common..].iter().chain(&other[common..]);
+    rest.any(|byte| *byte != 0)
 }
 
 fn mask(bytes: &mut [u8], start: u64, fields: &[Field]) {
