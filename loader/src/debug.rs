@@ -206,10 +206,7 @@ impl Relocator<'_, '_, '_> {
                         Some(self.linked.definition_address(symbol))
                     }
                     None if symbol.kind == elf::STT_SECTION => {
-                        let pieces = unit.pieces.get(&(symbol.object, section as u32));
-                        let offset = value.wrapping_add_signed(relocation.addend);
-                        let base = symbol.address.wrapping_sub(value);
-                        let shift = pieces.map_or(0, |pieces| own::shift_of(pieces, offset, base));
+                        let shift = own::shift_of(unit, symbol, relocation.addend);
                         Some(symbol.address.wrapping_add(shift))
                     }
                     None => Some(symbol.address),

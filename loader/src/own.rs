@@ -375,10 +375,17 @@ pub(crate) fn meant(
     }
 }
 
-/// How far from its place in this image the variable is kept that an offset is in.
-pub(crate) fn shift_of(pieces: &[Piece], offset: u64, base: u64) -> u64 {
+/// How far from its place in this image the variable is kept that a section's symbol and an addend mean.
+pub(crate) fn shift_of(unit: &Unit<'_>, symbol: &Symbol<'_>, addend: i64) -> u64 {
+    let Definition::Section { section, value } = symbol.definition else {
+        return 0;
+    };
+    let Some(pieces) = unit.pieces.get(&(symbol.object, section)) else {
+        return 0;
+    };
+    let offset = value.wrapping_add_signed(addend);
     let piece = before(pieces, offset).find(|piece| piece.contains(offset));
-    piece.map_or(0, |piece| piece.shift(base))
+    piece.map_or(0, |piece| piece.shift(symbol.address.wrapping_sub(value)))
 }
 
 /// The pieces that start at an offset or before it, the last one first.
