@@ -131,14 +131,16 @@ impl Resolver for Externals<'_> {
     }
 }
 
+/// Definitions that are bound to something else: its addresses, by their names.
+pub(super) type Elsewhere = HashMap<String, u64>;
+
 /// The same, and sends references to own definitions elsewhere, each time in the same way: to stubs, to storage that
 /// exists, or where they went before.
 #[derive(Debug)]
 pub(super) struct Rebinding<'a> {
     externals: Externals<'a>,
     base: u64,
-    /// The names that are bound elsewhere, with the addresses.
-    pub(super) bound: HashMap<String, u64>,
+    pub(super) bound: Elsewhere,
 }
 
 impl<'a> Rebinding<'a> {
@@ -146,7 +148,7 @@ impl<'a> Rebinding<'a> {
         Rebinding {
             externals,
             base,
-            bound: HashMap::new(),
+            bound: Elsewhere::new(),
         }
     }
 

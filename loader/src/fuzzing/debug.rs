@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use object::elf;
 
+use super::case::Elsewhere;
 use super::kinds::array_priority;
 use super::model::Bound;
 use super::ours::Ours;
-use super::plan::{GroupPlan, RelocationPlan, SymbolPlanPlace};
+use super::plan::{GroupPlan, RelocationPlan, SymbolPlan, SymbolPlanPlace};
 use super::reference;
 use crate::relocation::Values;
 
@@ -18,9 +19,6 @@ const MOST_ALIGN: usize = 16;
 fn joined_name(name: &str) -> String {
     name.replace(".zdebug_", ".debug_")
 }
-
-/// Definitions that the resolver has bound to something else: their addresses, by name.
-pub(super) type Elsewhere = HashMap<String, u64>;
 
 /// Offsets in the joined sections, by object and section.
 type Places = HashMap<(usize, usize), usize>;
@@ -92,45 +90,12 @@ impl Ours<'_> {
         let case = self.model.case;
         let symbol = &case.object(object).symbols[relocation.symbol];
         let bound = self.model.bound(object, symbol);
-        let mut surely = true;
-        let kept = elsewhere.get(&symbol.name).copied();
-        let place = match bound {
-            Bound::Section(object, definition) => {
-                let SymbolPlanPlace::Section(at) = definition.place else {
-                    unreachable!("it is bound to a section");
-                };
-                let place = if self.model.is_discarded(&bound) {
-                    self.chosen_copy(object, at)
-                } else {
-                    Some((object, at))
-                };
-                let procedure = format!("{}@PLT", symbol.name);
-                match place {
-                    Some(place) if places.contains_key(&place) => Some(places[&place] as u64 + definition.value),
-                    Some(_) if self.model.is_discarded(&bound) => None,
-                    Some((_, at)) if !case.object(object).sections[at].is_allocated() => None,
-                    Some(_) if self.canonical_plt(&bound, symbol) && self.symbols.contains_key(&procedure) => {
-                        Some(self.symbols[&procedure])
-                    }
-                    Some(_) if definition.kind == elf::STT_SECTION => {
-                        let shift = self.shift(object, at, relocation.addend.cast_unsigned(), elsewhere);
-                        surely = shift.is_some();
-                        let start = self.definition(&bound, &symbol.name);
-                        Some(start.wrapping_add(shift.unwrap_or(0)))
-                    }
-                    Some(_) => {
-                        let kept = kept.filter(|_| !matches!(definition.kind, elf::STT_FUNC | elf::STT_GNU_IFUNC));
-                        Some(kept.unwrap_or_else(|| self.definition(&bound, &symbol.name)))
-                    }
-                    None => None,
-                }
-            }
-            _ => Some(kept.unwrap_or_else(|| self.definition(&bound, &symbol.name))),
-        };
+        let addend = relocation.addend.cast_unsigned();
+        let (surely, place) = self.debug_place(&bound, symbol, addend, places, elsewhere);
         let values = Values {
             s: place.unwrap_or(0),
             block: place.unwrap_or(0),
-            a: relocation.addend.cast_unsigned(),
+            a: addend,
             ..Values::default()
         };
         let (field, value) =
@@ -140,6 +105,47 @@ impl Ours<'_> {
             None => i128::from(section == ".debug_ranges"),
         };
         (surely, value.to_le_bytes()[..field.bytes()].to_vec())
+    }
+
+    /// What a symbol means with an addend that counts from it, and whether it surely does.
+    fn debug_place(
+        &self,
+        bound: &Bound<'_>,
+        symbol: &SymbolPlan,
+        addend: u64,
+        places: &Places,
+        elsewhere: &Elsewhere,
+    ) -> (bool, Option<u64>) {
+        let kept = elsewhere.get(&symbol.name).copied();
+        let own = || self.definition(bound, &symbol.name);
+        let Bound::Section(object, definition) = *bound else {
+            return (true, Some(kept.unwrap_or_else(own)));
+        };
+        let SymbolPlanPlace::Section(at) = definition.place else {
+            unreachable!("it is bound to a section");
+        };
+        if self.model.is_discarded(bound) {
+            let copy = self.chosen_copy(object, at).and_then(|copy| places.get(&copy));
+            return (true, copy.map(|start| *start as u64 + definition.value));
+        }
+        if let Some(start) = places.get(&(object, at)) {
+            return (true, Some(*start as u64 + definition.value));
+        }
+        if !self.model.case.object(object).sections[at].is_allocated() {
+            return (true, None);
+        }
+        let procedure = self.symbols.get(&*format!("{}@PLT", symbol.name));
+        if let Some(procedure) = procedure.filter(|_| self.canonical_plt(bound, symbol)) {
+            return (true, Some(*procedure));
+        }
+        match definition.kind {
+            elf::STT_SECTION => {
+                let shift = self.shift(object, at, addend, elsewhere);
+                (shift.is_some(), Some(own().wrapping_add(shift.unwrap_or(0))))
+            }
+            elf::STT_FUNC | elf::STT_GNU_IFUNC => (true, Some(own())),
+            _ => (true, Some(kept.unwrap_or_else(own))),
+        }
     }
 
     /// The section of the same name in the copy of a COMDAT group that was chosen.
@@ -160,17 +166,13 @@ impl Ours<'_> {
 
     /// How far from its section a variable is kept that an offset is in. `None` where that may be one of several.
     fn shift(&self, object: usize, at: usize, offset: u64, elsewhere: &Elsewhere) -> Option<u64> {
-        let plan = self.model.case.object(object);
-        let section = &plan.sections[at];
+        let section = &self.model.case.object(object).sections[at];
         if section.flags.0 & elf::SHF_WRITE.0 == 0 {
             return Some(0);
         }
-        let around: Vec<_> = plan
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.place == SymbolPlanPlace::Section(at) && symbol.kind != elf::STT_SECTION)
+        let definitions = self.model.definitions_in(object, at);
+        let around: Vec<_> = definitions
             .filter(|symbol| offset.wrapping_sub(symbol.value) < symbol.size.max(1))
-            .filter(|symbol| self.model.bound(object, symbol) == Bound::Section(object, symbol))
             .collect();
         if around.iter().all(|symbol| !elsewhere.contains_key(&symbol.name)) {
             return Some(0);

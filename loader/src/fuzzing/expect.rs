@@ -2,9 +2,8 @@
 
 use object::elf;
 
-use super::case::{Case, Externals, Rebinding, Scope};
+use super::case::{Case, Elsewhere, Externals, Rebinding, Scope};
 use super::choices::{Choices, entropy};
-use super::debug::Elsewhere;
 use super::memory::CheckedMemory;
 use super::model::Model;
 use super::ours::{Ours, far_from, link_case};

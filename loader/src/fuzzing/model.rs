@@ -234,6 +234,16 @@ impl<'a> Model<'a> {
         })
     }
 
+    /// The symbols of a section, but for its own, that are what their names mean.
+    pub(super) fn definitions_in(&self, object: usize, section: usize) -> impl Iterator<Item = &'a SymbolPlan> + '_ {
+        let symbols = self.case.object(object).symbols.iter();
+        symbols.filter(move |symbol| {
+            symbol.place == SymbolPlanPlace::Section(section)
+                && symbol.kind != elf::STT_SECTION
+                && self.bound(object, symbol) == Bound::Section(object, symbol)
+        })
+    }
+
     /// What and where a relocation is, with the case.
     pub(super) fn words(&self, site: &Site<'_>) -> String {
         format!(

@@ -542,7 +542,7 @@ impl View for Ours<'_> {
 }
 
 /// Whether a section may refer to what is discarded.
-fn is_tolerant(model: &Model<'_>, site: &Site<'_>) -> bool {
+pub(super) fn is_tolerant(model: &Model<'_>, site: &Site<'_>) -> bool {
     model.case.object(site.object).sections[site.section].name == ".eh_frame"
 }
 

@@ -4,12 +4,11 @@
 use object::elf;
 
 use super::attempt::Attempt;
-use super::case::{Case, Externals, Rebinding};
-use super::debug::Elsewhere;
+use super::case::{Case, Elsewhere, Externals, Rebinding};
 use super::kinds::array_priority;
 use super::memory::CheckedMemory;
 use super::model::{Bound, Model, Site};
-use super::ours::Ours;
+use super::ours::{Ours, is_tolerant};
 use super::plan::{SymbolPlan, SymbolPlanPlace, VARIABLE};
 use super::view::{Meaning, View};
 use crate::error::{Error, RelocationError};
@@ -37,11 +36,13 @@ pub(super) fn check_rebound_references(case: &Case) {
     let (image, memory, elsewhere) = match attempt.result {
         Ok(linked) => linked,
         Err(error) => {
-            let reason = match &error {
-                Error::Relocation { reason, .. } => Some(reason),
-                _ => None,
-            };
-            let misfit = matches!(reason, Some(RelocationError::OutOfRange { .. }));
+            let misfit = matches!(
+                error,
+                Error::Relocation {
+                    reason: RelocationError::OutOfRange { .. },
+                    ..
+                }
+            );
             assert!(!misfit, "{error} is at no relocation\n{case:#?}");
             return;
         }
@@ -70,9 +71,9 @@ pub(super) fn check_rebound_references(case: &Case) {
     }
 }
 
+/// Whether a section means the image's own functions, whatever stands for them elsewhere.
 fn is_inward(model: &Model<'_>, site: &Site<'_>) -> bool {
-    let section = &*model.case.object(site.object).sections[site.section].name;
-    section == ".eh_frame" || array_priority(section).is_some()
+    is_tolerant(model, site) || array_priority(&model.case.object(site.object).sections[site.section].name).is_some()
 }
 
 impl<'a> Ours<'a> {
@@ -96,15 +97,7 @@ impl<'a> Ours<'a> {
         // The processor counts from the end of the instruction, behind immediates of several sizes.
         let behind: &[u64] = if in_code { &[4, 5, 6, 8] } else { &[0] };
         let addend = site.relocation.addend.cast_unsigned();
-        let definitions = || {
-            let symbols = case.object(site.object).symbols.iter();
-            symbols.filter(|symbol| {
-                let bound = self.model.bound(site.object, symbol);
-                symbol.place == site.symbol.place
-                    && symbol.kind != elf::STT_SECTION
-                    && matches!(bound, Bound::Section(object, definition) if object == site.object && definition == *symbol)
-            })
-        };
+        let definitions = || self.model.definitions_in(site.object, home);
         let variable =
             definitions().find(|symbol| addend.wrapping_add(behind[0]).wrapping_sub(symbol.value) < symbol.size)?;
         let surely = behind.iter().all(|behind| {
